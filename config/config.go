@@ -1,0 +1,338 @@
+// Package config declares, reads, checks and explains the settings of the proxy: the structs in this file are their only
+// source, and the file format, the checks, "claimpool explain" and docs/reference/settings.md follow from them.
+// It does not know the running state, and it never holds a secret, only the place where one is kept.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// How a field becomes a setting:
+//
+//	comment   the manual ("The first sentence names the thing …")
+//	yaml      the key
+//	reload    yes: SIGHUP applies it; no: needs a restart. Inherited by everything below.
+//	values    the allowed words, separated by |
+//	bounds    the allowed range, both ends included: "1..100", "1s..", "..1h"
+//	path      a file: made absolute against the folder of the configuration file
+//	short     a scalar in place of the whole group sets this field (listen: 127.0.0.1:6432)
+//
+// A list accepts a single value in place of a list of one. Durations carry a unit. Defaults stand in defaults.go.
+
+// Config is the whole configuration file.
+type Config struct {
+	// Where the proxy listens for clients. A single address may be written without the list.
+	Listen []Listener `yaml:"listen" reload:"no"`
+
+	// The certificate that the proxy shows to clients. Without it clients cannot use TLS, and tokens are refused on TCP
+	// unless a rule says "tls: any". The files are read again when they change.
+	TLS TLS `yaml:"tls" reload:"yes"`
+
+	// The issuers of tokens, by a name of your choice that rules refer to. Two issuers must not have the same "iss".
+	Issuers map[string]Issuer `yaml:"issuers" reload:"yes"`
+
+	// The passwords of clients that log in without a token, in the format of PgBouncer's userlist.txt
+	// (lines of "user" "password", where the password may be an md5 hash or a SCRAM verifier). Read again when it changes.
+	UsersFile string `yaml:"users_file" reload:"yes" path:"yes"`
+
+	// Who may log in, and how. The first rule that matches the database, the user, the address and the use of TLS decides
+	// alone: when its method refuses, later rules are not tried. A client that no rule matches is refused.
+	Rules []Rule `yaml:"rules" reload:"yes"`
+
+	// The settings of all pools. A database may override each of them under its own "pool".
+	Pool Pool `yaml:"pool" reload:"yes"`
+
+	// The databases that clients may ask for, by the name that clients use.
+	Databases map[string]Database `yaml:"databases" reload:"yes"`
+
+	// Bounds that keep one client, or many, from taking everything.
+	Limits Limits `yaml:"limits" reload:"yes"`
+
+	// How repeated failed logins are slowed down.
+	Throttle Throttle `yaml:"throttle" reload:"yes"`
+
+	// What is logged, and how. Logs go to standard error.
+	Log Log `yaml:"log" reload:"yes"`
+
+	// How often the files named here (keys, certificates, users) are looked at for changes.
+	WatchInterval time.Duration `yaml:"watch_interval" reload:"no" bounds:"100ms..1h"`
+
+	// The number of event loops, that is, of processor cores that move bytes. 0 chooses by the number of cores.
+	Loops int `yaml:"loops" reload:"no" bounds:"0..256"`
+
+	file string              // where it was read from; empty when it was made in memory
+	at   map[string]position // where each key stood in the file
+}
+
+// Listener is one address to listen on.
+type Listener struct {
+	// The address: "127.0.0.1:6432", "[::1]:6432", ":6432" for all interfaces, or "unix:" and the path of a socket,
+	// as in "unix:/run/claimpool/.s.PGSQL.6432".
+	Address string `yaml:"address" short:"yes"`
+
+	// The certificate for this address, in place of the one under the top-level "tls".
+	TLS TLS `yaml:"tls" reload:"yes"`
+}
+
+// TLS is a certificate and how to use it with clients.
+type TLS struct {
+	// The certificate chain, PEM, the proxy's own certificate first.
+	CertFile string `yaml:"cert_file" path:"yes"`
+
+	// The private key of the certificate, PEM.
+	KeyFile string `yaml:"key_file" path:"yes"`
+
+	// The oldest version of TLS that is accepted.
+	MinVersion string `yaml:"min_version" values:"1.2|1.3"`
+}
+
+// Enabled reports whether there is a certificate at all.
+func (t TLS) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" }
+
+// Issuer is who signs tokens, and what a token must say to be accepted.
+type Issuer struct {
+	// The exact value of the claim "iss".
+	Issuer string `yaml:"issuer"`
+
+	// The accepted audiences: the claim "aud" must contain at least one of them.
+	Audience []string `yaml:"audience"`
+
+	// The keys that verify the signatures. Several files may be named, and one file may hold several keys, so that keys can
+	// overlap while they are rotated. Files are read again when they change.
+	Keys []KeyFile `yaml:"keys"`
+
+	// The accepted values of the token's header "typ", such as "JWT" or "at+jwt". Empty: any type, and none.
+	Types []string `yaml:"types"`
+
+	// How far the issuer's clock may differ from ours when "exp", "nbf" and "iat" are checked.
+	Leeway time.Duration `yaml:"leeway" bounds:"0s..5m"`
+
+	// The longest life of an accepted token, from "iat" (or from now, when there is none) to "exp". 0 sets no bound.
+	MaxLifetime time.Duration `yaml:"max_lifetime" bounds:"0s.."`
+
+	// Claims that must be present besides "iss", "aud" and "exp".
+	RequiredClaims []string `yaml:"required_claims"`
+
+	// Which database role a token may use.
+	Role RoleRule `yaml:"role"`
+}
+
+// KeyFile is a file with keys that verify signatures.
+type KeyFile struct {
+	// A PEM public key or X.509 certificate, a JWK, a JWKS, or a secret for HS256, HS384 and HS512 (then "algorithms" is
+	// needed, and nobody else may be able to read the file).
+	File string `yaml:"file" path:"yes" short:"yes"`
+
+	// The algorithms that the keys of this file may be used with. Empty: what the file says, else all that fit the kind of
+	// key; secrets always need it.
+	Algorithms []string `yaml:"algorithms" values:"EdDSA|ES256|ES384|ES512|RS256|RS384|RS512|PS256|PS384|PS512|HS256|HS384|HS512"`
+
+	// The key's name, when the file does not say it: it is compared with the token's "kid".
+	KID string `yaml:"kid"`
+}
+
+// RoleRule says which database role a token may use.
+type RoleRule struct {
+	// Where the role comes from. sub: the requested user must be the claim "sub". claim: the requested user must be in the
+	// claim named by "claim" and in "allow". fixed: it is "value", whatever user is requested.
+	From string `yaml:"from" values:"sub|claim|fixed" short:"yes"`
+
+	// The claim that holds the role, or a list of roles; for "from: claim".
+	Claim string `yaml:"claim"`
+
+	// The role; for "from: fixed".
+	Value string `yaml:"value"`
+
+	// The roles that may come out. Needed with "from: claim"; with "from: sub" empty allows all.
+	Allow []string `yaml:"allow"`
+}
+
+// Rule says how the clients that it matches prove who they are.
+type Rule struct {
+	// A name for logs and messages. Empty: "rule 1", "rule 2" and so on.
+	Name string `yaml:"name"`
+
+	// The databases that it is for; "all", or empty, for every one.
+	Databases []string `yaml:"databases"`
+
+	// The users that it is for; "all", or empty, for every one.
+	Users []string `yaml:"users"`
+
+	// The client addresses that it is for, as "10.0.0.0/8" or "::1". Empty: any, and unix sockets. A rule with addresses
+	// does not match clients on unix sockets.
+	Addresses []netip.Prefix `yaml:"addresses"`
+
+	// Which connections it is for. required: with TLS, or a unix socket. off: without TLS. any: both; with the method
+	// jwt that means that tokens may cross the network in the clear.
+	TLS string `yaml:"tls" values:"required|any|off"`
+
+	// How a client proves who it is. jwt: with a token in place of the password. scram-sha-256 and md5: with a password
+	// from users_file. trust: not at all, only on loopback addresses and unix sockets. reject: never.
+	Method string `yaml:"method" values:"jwt|scram-sha-256|md5|trust|reject"`
+
+	// The names of the issuers whose tokens are accepted; for the method jwt. Empty: all.
+	Issuers []string `yaml:"issuers"`
+
+	// The database role of the clients that it lets in, for methods other than jwt. Empty: the user name.
+	Role string `yaml:"role"`
+}
+
+// Pool is how server connections are shared by the clients of one database and role.
+type Pool struct {
+	// When a server connection goes back to the pool. session: when the client leaves. transaction: after each
+	// transaction. statement: after each statement, and transaction blocks are refused.
+	Mode string `yaml:"mode" values:"session|transaction|statement"`
+
+	// The most server connections for one database and role.
+	Size int `yaml:"size" bounds:"1..100000"`
+
+	// The number of server connections to keep open when nobody needs them.
+	MinSize int `yaml:"min_size" bounds:"0..100000"`
+
+	// The number of further server connections that may be opened when clients have waited for reserve_after.
+	ReserveSize int `yaml:"reserve_size" bounds:"0..100000"`
+
+	// How long the first client in the queue must have waited before the reserve is used.
+	ReserveAfter time.Duration `yaml:"reserve_after" bounds:"0s.."`
+
+	// The most clients that may wait for a server connection; the next one is refused.
+	QueueLength int `yaml:"queue_length" bounds:"0..1000000"`
+
+	// How long a client may wait for a server connection before it is refused.
+	QueueWait time.Duration `yaml:"queue_wait" bounds:"1ms..1h"`
+
+	// How long a server connection may be unused before it is closed. 0: for ever.
+	IdleTimeout time.Duration `yaml:"idle_timeout" bounds:"0s.."`
+
+	// How old a server connection may become before it is closed at the next release. 0: any age.
+	Lifetime time.Duration `yaml:"lifetime" bounds:"0s.."`
+
+	// How long opening a server connection may take, with TLS and login, for each host.
+	ConnectTimeout time.Duration `yaml:"connect_timeout" bounds:"10ms..10m"`
+
+	// A server connection that has been unused for this long is asked for a sign of life before a client gets it.
+	// 0: always; negative values are refused.
+	CheckAfter time.Duration `yaml:"check_after" bounds:"0s.."`
+
+	// What two identities may share. shared: a server connection, after a verified reset. strict: none; each identity gets
+	// new server connections (needed where the role may create functions or temporary objects, or use PL/Perl or PL/Python).
+	Isolation string `yaml:"isolation" values:"shared|strict"`
+}
+
+// Database is one database and the way to it.
+type Database struct {
+	// The PostgreSQL servers to try, in this order: "db.example.com:5432", "[::1]:5432", or a folder with unix sockets,
+	// "/var/run/postgresql" or "/var/run/postgresql:5433". Without a port: 5432.
+	Hosts []string `yaml:"hosts"`
+
+	// The name of the database at the server. Empty: the name that clients use.
+	DBName string `yaml:"dbname"`
+
+	// How the connection to the server is protected.
+	TLS ServerTLS `yaml:"tls"`
+
+	// The one role that all server connections use. Empty: the role of the client's identity.
+	Role string `yaml:"role"`
+
+	// Where the password for the server is, when all roles have the same, or "role" is set.
+	Password Secret `yaml:"password"`
+
+	// Where the passwords for the server are, by role. They win over "password".
+	Passwords map[string]Secret `yaml:"passwords"`
+
+	// How claims reach the database.
+	Context Context `yaml:"context"`
+
+	// Settings for every server connection, such as "search_path: app" or "statement_timeout: 30s". They become the
+	// session's defaults, which clients may change for themselves as far as PostgreSQL lets them.
+	Parameters map[string]string `yaml:"parameters"`
+
+	// What differs from the top-level "pool" for this database.
+	Pool Pool `yaml:"pool"`
+}
+
+// ServerTLS is how a connection to a server is protected; the modes are those of libpq's sslmode.
+type ServerTLS struct {
+	// disable, prefer, require, verify-ca or verify-full as in libpq. auto: verify-full, but prefer for loopback addresses
+	// and disable for unix sockets.
+	Mode string `yaml:"mode" values:"auto|disable|prefer|require|verify-ca|verify-full" short:"yes"`
+
+	// The certificates that sign the server's, PEM. Empty: those of the operating system.
+	CAFile string `yaml:"ca_file" path:"yes"`
+
+	// Our own certificate, for servers that ask for one, PEM.
+	CertFile string `yaml:"cert_file" path:"yes"`
+
+	// The private key of cert_file, PEM.
+	KeyFile string `yaml:"key_file" path:"yes"`
+}
+
+// Secret is the place of a secret, never the secret itself. Exactly one of its fields is set, or none.
+type Secret struct {
+	// A file whose first line is the secret. It is read again for each login.
+	File string `yaml:"file" path:"yes"`
+
+	// The name of an environment variable.
+	Env string `yaml:"env"`
+
+	// A program and its arguments; the first line that it prints is the secret. It is run for each login, without a shell.
+	Command []string `yaml:"command"`
+}
+
+// Empty reports whether no place is given.
+func (s Secret) Empty() bool { return s.File == "" && s.Env == "" && len(s.Command) == 0 }
+
+// Context is how claims reach the database.
+type Context struct {
+	// none: they do not. sql: through the functions of "claimpool db install", for any PostgreSQL. native: through the
+	// claimpool extension.
+	Dialect string `yaml:"dialect" values:"none|sql|native" short:"yes"`
+
+	// The key that seals the claims, as "claimpool db install --key-file" wrote it. Read again when it changes.
+	KeyFile string `yaml:"key_file" path:"yes"`
+
+	// How long after it was handed over a context may begin to be used by a transaction; for the dialect sql.
+	Window time.Duration `yaml:"window" bounds:"1s..1m"`
+}
+
+// Limits are bounds that keep one client, or many, from taking everything.
+type Limits struct {
+	// The most client connections; the next one is refused.
+	MaxClients int `yaml:"max_clients" bounds:"1..1000000"`
+
+	// The most clients that may be logging in at the same moment. Further ones wait to be accepted, so that a storm of logins
+	// cannot take all memory and processors.
+	MaxLogins int `yaml:"max_logins" bounds:"1..100000"`
+
+	// How long a client may take from its first byte to the end of its login.
+	LoginTimeout time.Duration `yaml:"login_timeout" bounds:"100ms..10m"`
+
+	// How long a client may be connected without a transaction before it is disconnected. 0: for ever.
+	IdleTimeout time.Duration `yaml:"idle_timeout" bounds:"0s.."`
+
+	// How long a client may be idle inside a transaction, where it holds a server connection, before both are closed.
+	// 0: for ever.
+	TransactionIdleTimeout time.Duration `yaml:"transaction_idle_timeout" bounds:"0s.."`
+
+	// How long the proxy waits for running transactions after SIGTERM before it ends.
+	DrainTimeout time.Duration `yaml:"drain_timeout" bounds:"0s..24h"`
+}
+
+// Throttle is how repeated failed logins are slowed down, counted by client address and by user.
+type Throttle struct {
+	// How many logins may fail within the window before further ones are refused unseen. 0: never throttle.
+	Failures int `yaml:"failures" bounds:"0..1000000"`
+
+	// The time in which all failures are forgiven again, one after the other.
+	Window time.Duration `yaml:"window" bounds:"1s..24h"`
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	// text for people, json for machines.
+	Format string `yaml:"format" values:"text|json" reload:"no"`
+
+	// The least important lines that are written. debug shows one line for each transaction.
+	Level string `yaml:"level" values:"debug|info|warn|error"`
+}

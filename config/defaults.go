@@ -1,0 +1,58 @@
+package config
+
+import "time"
+
+// Default returns the configuration of an empty file. It lets nobody in: there are no rules and no databases.
+func Default() *Config {
+	return &Config{
+		Listen:    []Listener{{Address: "127.0.0.1:6432", TLS: defaultTLS()}},
+		TLS:       defaultTLS(),
+		Issuers:   map[string]Issuer{},
+		Pool:      defaultPool(),
+		Databases: map[string]Database{},
+		Limits: Limits{
+			MaxClients:   10_000,
+			MaxLogins:    256,
+			LoginTimeout: 15 * time.Second,
+			DrainTimeout: 30 * time.Second,
+		},
+		Throttle:      Throttle{Failures: 20, Window: time.Minute},
+		Log:           Log{Format: "text", Level: "info"},
+		WatchInterval: 5 * time.Second,
+	}
+}
+
+func defaultTLS() TLS { return TLS{MinVersion: "1.2"} }
+
+func defaultPool() Pool {
+	return Pool{
+		Mode:           "transaction",
+		Size:           20,
+		ReserveAfter:   3 * time.Second,
+		QueueLength:    10_000,
+		QueueWait:      10 * time.Second,
+		IdleTimeout:    10 * time.Minute,
+		Lifetime:       time.Hour,
+		ConnectTimeout: 5 * time.Second,
+		CheckAfter:     30 * time.Second,
+		Isolation:      "shared",
+	}
+}
+
+// NewIssuer returns an issuer with the defaults of a new entry under "issuers".
+func (c *Config) NewIssuer() Issuer { return Issuer{Role: RoleRule{From: "sub"}} }
+
+// NewRule returns a rule with the defaults of a new entry under "rules". It has no method: each rule must name one.
+func (c *Config) NewRule() Rule { return Rule{TLS: "required"} }
+
+// NewDatabase returns a database with the defaults of a new entry under "databases", and the pool settings of c.
+func (c *Config) NewDatabase() Database {
+	return Database{
+		TLS:     ServerTLS{Mode: "auto"},
+		Context: Context{Dialect: "none", Window: 3 * time.Second},
+		Pool:    c.Pool,
+	}
+}
+
+// NewListener returns a listener with the certificate of c.
+func (c *Config) NewListener(address string) Listener { return Listener{Address: address, TLS: c.TLS} }
