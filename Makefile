@@ -1,0 +1,48 @@
+# Two commands do everything, set-up included: make demo, make test.
+
+.PHONY: demo test test-versions attack build generate lint fuzz bench clean
+
+build:
+	go build -o bin/claimpool ./cmd/claimpool
+
+# The whole story on a real PostgreSQL of its own.
+demo:
+	sh scripts/setup.sh demo
+	go build -o bin/claimpool ./cmd/claimpool
+	bin/claimpool demo
+
+# Every test, on the system's PostgreSQL and on the newest.
+test: lint
+	sh scripts/setup.sh test
+	PGTEST_REQUIRE=1 go test -race ./...
+
+# The same suite on every supported version of PostgreSQL.
+test-versions:
+	sh scripts/setup.sh versions
+	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test ./...
+
+# The attacks alone, on every supported version.
+attack:
+	sh scripts/setup.sh versions
+	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test -v -run 'Attack' ./... | grep -E '^(=== RUN|\s*--- |ok|FAIL|PASS)' 
+
+# What is generated from the code: the reference of settings and the like.
+generate:
+	go generate ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo 'gofmt is needed for:'; gofmt -l .; exit 1; }
+	go vet ./...
+
+# Every fuzz target, FUZZTIME each.
+FUZZTIME ?= 20s
+fuzz:
+	sh scripts/fuzz.sh $(FUZZTIME)
+
+# claimpool, pgbouncer and a direct connection side by side.
+bench:
+	sh scripts/setup.sh test
+	sh bench/run.sh
+
+clean:
+	rm -rf bin .cache

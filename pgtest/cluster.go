@@ -1,0 +1,89 @@
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/claimpool/claimpool/cluster"
+)
+
+// Cluster is a running cluster with the shortcuts that tests want.
+type Cluster struct {
+	*cluster.Cluster
+}
+
+// Connect logs in over TCP; an empty password is the superuser's own. The connection is closed when the test ends.
+func (c *Cluster) Connect(t testing.TB, database, user, password string) *pgx.Conn {
+	t.Helper()
+	return Connect(t, c.DSN(database, user, password))
+}
+
+// Connect logs in with a connection string. The connection is closed when the test ends.
+func Connect(t testing.TB, dsn string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// Exec runs a script as the superuser.
+func (c *Cluster) Exec(t testing.TB, database, script string) {
+	t.Helper()
+	conn, err := pgconn.Connect(context.Background(), c.DSN(database, cluster.Superuser, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(context.Background(), script).ReadAll(); err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+}
+
+// NewDatabase makes an empty database and gives its name. It is dropped when the test ends.
+func (c *Cluster) NewDatabase(t testing.TB) string {
+	t.Helper()
+	name := unique("db_")
+	c.Exec(t, "postgres", "create database "+name)
+	t.Cleanup(func() { c.Exec(t, "postgres", "drop database "+name+" with (force)") })
+	return name
+}
+
+// NewRole makes an ordinary login role and gives its name and password. It owns nothing; it is left behind, because what a
+// test grants it may be anywhere, and the cluster ends soon.
+func (c *Cluster) NewRole(t testing.TB) (name, password string) {
+	t.Helper()
+	name, password = unique("role_"), unique("")
+	c.Exec(t, "postgres", "create role "+name+" login password '"+password+"'")
+	return name, password
+}
+
+// LogHas reports which of the given texts appear in the server's log: secrets must not.
+func (c *Cluster) LogHas(t testing.TB, texts ...string) []string {
+	t.Helper()
+	log, err := c.Log()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there []string
+	for _, text := range texts {
+		if strings.Contains(string(log), text) {
+			there = append(there, text)
+		}
+	}
+	return there
+}
+
+func unique(prefix string) string {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return prefix + hex.EncodeToString(b[:])
+}
