@@ -1,0 +1,159 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// Open connects to the first host that takes us and logs in. The error is a *claimpool.Error: the server's own when a
+// server refused us, else 57P03 (no host could be reached) or 08006 (a connection broke before it was of use).
+func Open(ctx context.Context, cfg *Config) (*Conn, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, &claimpool.Error{Code: claimpool.CodeInternalError, Message: "internal error", Cause: err}
+	}
+	var errs []error
+	for _, host := range cfg.Hosts {
+		c, err := open(ctx, cfg, host)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, fmt.Errorf("host %q: %w", host, err))
+		if final(err) || ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, outcome(errs)
+}
+
+// Check finds what is wrong with a configuration, without a connection.
+func (cfg *Config) Check() error {
+	if len(cfg.Hosts) == 0 {
+		return errors.New("server has no host")
+	}
+	for _, host := range cfg.Hosts {
+		if _, err := parseHost(host); err != nil {
+			return err
+		}
+	}
+	if cfg.Role == "" || cfg.Database == "" {
+		return errors.New("server has no role or no database")
+	}
+	for _, m := range cfg.Methods {
+		switch m {
+		case MethodNone, MethodPassword, MethodMD5, MethodSCRAM, MethodSCRAMPlus:
+		default:
+			return fmt.Errorf("unknown method %q", m)
+		}
+	}
+	if v := cfg.version(); v != wire.Version30 && v != wire.Version32 {
+		return fmt.Errorf("unknown protocol version %d.%d", v>>16, v&0xffff)
+	}
+	return cfg.TLS.check()
+}
+
+// open tries one host.
+func open(ctx context.Context, cfg *Config, host string) (*Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cfg.timeout())
+	defer cancel()
+	a, err := parseHost(host)
+	if err != nil {
+		return nil, err
+	}
+	conn, stop, err := cfg.dial(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	tc, _ := conn.(*tls.Conn)
+	l := login{cfg: cfg, address: a, conn: conn, tls: tc, left: maxLogin}
+	l.result = Conn{Conn: conn, TLS: tc, Host: host, Version: cfg.version(), Target: newTarget(cfg, a, conn)}
+	err = l.run(ctx)
+	if !stop() || err != nil {
+		_ = conn.Close()
+		return nil, because(ctx, err)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &l.result, nil
+}
+
+// dial connects and, as the mode wants it, starts TLS. When ctx ends, everything that blocks on the connection ends; stop
+// undoes that, and reports false when it was too late.
+func (cfg *Config) dial(ctx context.Context, a address) (conn net.Conn, stop func() bool, err error) {
+	conn, err = new(net.Dialer).DialContext(ctx, a.network, a.dial)
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.Wrap != nil {
+		conn = cfg.Wrap(conn)
+	}
+	raw := conn
+	stop = context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
+	tc, err := cfg.TLS.startTLS(ctx, conn, a)
+	if err != nil {
+		stop()
+		_ = conn.Close()
+		return nil, nil, because(ctx, err)
+	}
+	if tc != nil {
+		conn = tc
+	}
+	return conn, stop, nil
+}
+
+// because puts the end of ctx in front of the i/o timeout that it caused.
+func because(ctx context.Context, err error) error {
+	if e := context.Cause(ctx); e != nil && !errors.As(err, new(*refusal)) {
+		return fmt.Errorf("%w (%w)", e, err)
+	}
+	return err
+}
+
+// refusal is an error in the server's own words, as opposed to all that we find wrong ourselves.
+type refusal struct{ own *claimpool.Error }
+
+func (r *refusal) Error() string { return string(r.own.Code) + " " + r.own.Message }
+
+// final reports whether a server's refusal would be the same on the next host: wrong password, unknown role or database
+// (libpq, "Specifying Multiple Hosts": a failed authentication is the end).
+func final(err error) bool {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return false
+	}
+	switch r.own.Code[:2] { // the class; wire gives every error a whole code
+	case "28", "3D", "42":
+		return true
+	}
+	return false
+}
+
+// outcome makes the one error out of what the hosts gave. A server's own words say more than a dead host's.
+func outcome(errs []error) error {
+	cause := errors.Join(errs...)
+	for i := len(errs) - 1; i >= 0; i-- {
+		var r *refusal
+		if errors.As(errs[i], &r) {
+			own := *r.own
+			own.Cause = cause
+			return &own
+		}
+	}
+	reached := false
+	for _, err := range errs {
+		var op *net.OpError
+		reached = reached || !errors.As(err, &op) || op.Op != "dial"
+	}
+	if reached {
+		return &claimpool.Error{Code: claimpool.CodeConnectionFailure, Message: "could not log in to the database server", Cause: cause}
+	}
+	return &claimpool.Error{Code: claimpool.CodeCannotConnectNow, Message: "could not connect to the database server", Cause: cause}
+}
