@@ -1,0 +1,115 @@
+// Package auth picks the rule for a client, runs the exchange that the rule asks for, and turns a credential into an
+// Identity or a refusal; it slows down whoever keeps failing. It does not know pools, servers or sockets.
+//
+// Three rules hold everywhere. The first rule that matches decides alone: nobody who failed its proof gets a second try
+// with another one (CVE-2021-21378). All failed proofs look alike to the client: one text, one SQLSTATE, and as nearly as
+// we can the same work. And nothing is spent on a client that its rule refuses unseen.
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/claimpool/claimpool"
+)
+
+// Wire is the connection to the client. Receive gives the next message; it refuses a body longer than max bytes before it
+// reads it. The body belongs to the caller. Deadlines are the business of whoever made the Wire.
+type Wire interface {
+	Send(b []byte) error
+	Receive(max int) (typ byte, body []byte, err error)
+}
+
+// Request is what is known of a client before it has proved anything.
+type Request struct {
+	Database string
+	User     string
+	Addr     netip.AddrPort       // not looked at when Unix is set
+	Unix     bool                 // the client came through a unix socket
+	TLS      *tls.ConnectionState // nil when there is no TLS
+
+	// Certificate is the proxy's own certificate on this TLS connection (DER), for channel binding.
+	Certificate []byte
+}
+
+// Config is what an Authenticator needs.
+type Config struct {
+	Rules    []Rule
+	Throttle Throttle
+
+	// Seed keeps the salts of decoys, which unknown users are shown, the same over restarts and between proxies behind one
+	// name; else they would give unknown users away. Nil makes a new one for each Authenticator.
+	Seed claimpool.Secret
+
+	Clock func() time.Time // nil means time.Now
+	Rand  io.Reader        // nil means crypto/rand
+}
+
+// Authenticator knows the rules. It is safe for use by many goroutines.
+type Authenticator struct {
+	rules    []Rule
+	seed     claimpool.Secret
+	rand     io.Reader
+	throttle *throttle
+}
+
+// New makes an Authenticator. Rules that could never work, or that would let in more people than they seem to, are errors.
+func New(cfg Config) (*Authenticator, error) {
+	if len(cfg.Rules) == 0 {
+		return nil, errors.New("there are no rules, so nobody could log in")
+	}
+	for i := range cfg.Rules {
+		if err := cfg.Rules[i].check(); err != nil {
+			return nil, fmt.Errorf("rule %q: %w", cfg.Rules[i].Name, err)
+		}
+	}
+	a := &Authenticator{rules: cfg.Rules, seed: cfg.Seed, rand: cfg.Rand}
+	if a.rand == nil {
+		a.rand = rand.Reader
+	}
+	if a.seed == nil {
+		a.seed = make(claimpool.Secret, seedSize)
+		if _, err := io.ReadFull(a.rand, a.seed); err != nil {
+			return nil, fmt.Errorf("make seed: %w", err)
+		}
+	}
+	clock := cfg.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	a.throttle = newThrottle(cfg.Throttle, clock)
+	return a, nil
+}
+
+// seedSize is the length of a seed that we make ourselves.
+const seedSize = 32
+
+// Authenticate says who the client is. It sends the authentication requests, up to and with AuthenticationSASLFinal, but
+// not AuthenticationOk. Every error is a *claimpool.Error for the client, with the reason for the log as its cause.
+func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (*claimpool.Identity, error) {
+	rule, err := a.choose(&req)
+	if err != nil {
+		return nil, err
+	}
+	if !a.throttle.allow(&req) {
+		return nil, &claimpool.Error{
+			Code: claimpool.CodeConnectionRejected, Message: "too many failed logins", Hint: "Try again later.",
+		}
+	}
+	x := exchange{auth: a, rule: rule, req: &req, wire: w}
+	id, err := x.run(ctx)
+	if err == nil {
+		return id, nil
+	}
+	err = x.refuse(err)
+	if claimpool.AsError(err).Code == claimpool.CodeInvalidPassword {
+		a.throttle.failed(&req)
+	}
+	return nil, err
+}

@@ -1,0 +1,115 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// maxPassword bounds a password message. PostgreSQL takes 65,535 bytes (PG_MAX_AUTH_TOKEN_LENGTH); tokens of some issuers
+// have more than 8 kB, and an attacker must not make us hold more than this.
+const maxPassword = 65_535
+
+// exchange is one run of one method with one client.
+type exchange struct {
+	auth *Authenticator
+	rule *Rule
+	req  *Request
+	wire Wire
+}
+
+// run asks for the credential of the rule's method and makes the identity out of it. An error that is not a
+// *claimpool.Error means that the proof failed; it says why, for the log.
+func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, gone(err)
+	}
+	switch x.rule.Method {
+	case claimpool.MethodJWT:
+		return x.jwt()
+	case claimpool.MethodTrust:
+		return x.identity(claimpool.MethodTrust), nil
+	case claimpool.MethodSCRAM, claimpool.MethodMD5:
+		return x.password()
+	}
+	return nil, fmt.Errorf("rule %q has method %q", x.rule.Name, x.rule.Method)
+}
+
+// password chooses the exchange that fits what is stored, as PostgreSQL does for the method md5 (client authentication,
+// "Password Authentication"). An unknown user gets the exchange of a decoy.
+func (x *exchange) password() (*claimpool.Identity, error) {
+	s, known := x.rule.Userlist.find(x.req.User, x.auth.seed)
+	if x.rule.Method == claimpool.MethodMD5 && s.kind != storedSCRAM {
+		return x.md5(s, known)
+	}
+	return x.scram(s, known)
+}
+
+// identity is who a client is that did not log in with a token: its user name, without claims and without an end.
+func (x *exchange) identity(m claimpool.Method) *claimpool.Identity {
+	role := x.rule.Role
+	if role == "" {
+		role = x.req.User
+	}
+	return claimpool.NewIdentity(m, "", x.req.User, role, nil, nil, noEnd)
+}
+
+// refuse makes the answer for the client out of any error of run.
+func (x *exchange) refuse(err error) error {
+	var e *claimpool.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return claimpool.AuthenticationFailed(x.req.User, fmt.Errorf("rule %q: %w", x.rule.Name, err))
+}
+
+func (x *exchange) send(b []byte) error {
+	if err := x.wire.Send(b); err != nil {
+		return gone(err)
+	}
+	return nil
+}
+
+// receive gives the next password message; no other message may come now (protocol-flow, "Start-up").
+func (x *exchange) receive(limit int) ([]byte, error) {
+	typ, body, err := x.wire.Receive(limit)
+	var e *claimpool.Error
+	switch {
+	case errors.As(err, &e):
+		return nil, e
+	case err != nil:
+		return nil, gone(err)
+	case typ != wire.MsgPassword:
+		return nil, &claimpool.Error{
+			Code: claimpool.CodeProtocolViolation, Message: fmt.Sprintf("expected password response, got message type %d", typ),
+		}
+	}
+	return body, nil
+}
+
+// receivePassword reads a PasswordMessage. The secret is the caller's to clear.
+func (x *exchange) receivePassword() (claimpool.Secret, error) {
+	body, err := x.receive(maxPassword)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := wire.ParsePassword(body)
+	if err != nil {
+		clear(body)
+		return nil, err
+	}
+	if len(secret) == 0 {
+		return nil, errors.New("the password is empty")
+	}
+	return secret, nil
+}
+
+// gone is the error for a client that left, or fell silent, in the middle. psql does so before it asks for a password.
+func gone(err error) error {
+	return &claimpool.Error{
+		Code: claimpool.CodeConnectionFailure, Message: "connection lost during authentication", Cause: err,
+	}
+}

@@ -1,0 +1,41 @@
+package auth
+
+import (
+	"errors"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/token"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// noEnd is the expiry of an identity that does not expire.
+var noEnd time.Time
+
+// jwt takes a token in place of the password (AuthenticationCleartextPassword). Whether the transport is fit for that was
+// decided with the choice of the rule.
+func (x *exchange) jwt() (*claimpool.Identity, error) {
+	if err := x.send(wire.AppendAuthCleartext(nil)); err != nil {
+		return nil, err
+	}
+	raw, err := x.receivePassword()
+	if err != nil {
+		return nil, err
+	}
+	defer raw.Clear()
+	tok, err := x.rule.Issuers.Verify(raw)
+	if err != nil {
+		var r *token.Refusal
+		if errors.As(err, &r) && r.Reason == token.KeysUnavailable {
+			return nil, &claimpool.Error{
+				Code: claimpool.CodeCannotConnectNow, Message: "could not verify the token", Hint: "Try again later.", Cause: err,
+			}
+		}
+		return nil, err
+	}
+	role, err := tok.Role(x.req.User)
+	if err != nil {
+		return nil, err
+	}
+	return claimpool.NewIdentity(claimpool.MethodJWT, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+}

@@ -1,0 +1,204 @@
+package auth
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/token"
+)
+
+// Transport says which connections a rule is for.
+type Transport string
+
+// The transports that a rule may name. A unix socket counts as safe from listeners.
+const (
+	TLSDefault  Transport = ""         // any, but a token only over TLS or a unix socket
+	TLSRequired Transport = "required" // TLS, or a unix socket
+	TLSAny      Transport = "any"      // all; tokens too, even where somebody may listen
+	TLSOff      Transport = "off"      // without TLS
+)
+
+// all, in a list of databases or users, stands for every one.
+const all = "all"
+
+// Verifier verifies a token of any of the rule's issuers. *token.Set is one.
+type Verifier interface {
+	Verify(raw []byte) (*token.Token, error)
+}
+
+// Rule says how the clients that it matches prove who they are. Empty lists match everything.
+type Rule struct {
+	Name      string
+	Databases []string // names, or "all"
+	Users     []string // names, or "all"
+
+	// Addresses are where a client may come from. A rule with addresses does not match unix sockets.
+	Addresses []netip.Prefix
+
+	TLS    Transport
+	Method claimpool.Method
+
+	Issuers  Verifier  // who verifies tokens; for MethodJWT
+	Userlist *Userlist // the passwords; for MethodSCRAM and MethodMD5
+
+	// Role is the database role of whoever is let in by another method than MethodJWT. Empty means the user name.
+	Role string
+}
+
+// check finds what can be found wrong in a rule by itself.
+func (r *Rule) check() error {
+	switch r.TLS {
+	case TLSDefault, TLSRequired, TLSAny, TLSOff:
+	default:
+		return fmt.Errorf("unknown TLS setting %q", r.TLS)
+	}
+	for _, p := range r.Addresses {
+		if !p.IsValid() {
+			return errors.New("an address is not valid")
+		}
+	}
+	switch r.Method {
+	case claimpool.MethodReject:
+	case claimpool.MethodTrust:
+		for _, p := range r.Addresses {
+			if !onlyLoopback(p) {
+				return fmt.Errorf("method trust is for loopback addresses and unix sockets, not for %s", p)
+			}
+		}
+	case claimpool.MethodJWT:
+		if missing(r.Issuers) {
+			return errors.New("method jwt needs issuers")
+		}
+		if r.TLS == TLSOff {
+			return errors.New(`method jwt with tls "off" would send tokens in the clear; tls "any" allows that`)
+		}
+		if r.Role != "" {
+			return errors.New("method jwt takes the role from the issuer's rule, not from here")
+		}
+	case claimpool.MethodSCRAM, claimpool.MethodMD5:
+		if r.Userlist == nil {
+			return fmt.Errorf("method %s needs a user list", r.Method)
+		}
+	default:
+		return fmt.Errorf("unknown method %q", r.Method)
+	}
+	return nil
+}
+
+// missing also finds the nil *token.Set inside of the interface: a check must not pass because the checker is nil.
+func missing(v Verifier) bool {
+	set, ok := v.(*token.Set)
+	return v == nil || ok && set == nil
+}
+
+// onlyLoopback reports whether every address of p is one of this machine.
+func onlyLoopback(p netip.Prefix) bool {
+	p = unmap(p)
+	if p.Addr().Is4() {
+		return p.Bits() >= 8 && p.Addr().IsLoopback()
+	}
+	return p.Bits() == 128 && p.Addr().IsLoopback()
+}
+
+// unmap writes ::ffff:10.0.0.0/104 as 10.0.0.0/8, the form in which clients' addresses are compared.
+func unmap(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
+}
+
+// matches reports whether the rule is for this client.
+func (r *Rule) matches(req *Request) bool {
+	return listed(r.Databases, req.Database) && listed(r.Users, req.User) && r.from(req) && r.over(req)
+}
+
+func listed(list []string, name string) bool {
+	return len(list) == 0 || slices.Contains(list, all) || slices.Contains(list, name)
+}
+
+func (r *Rule) from(req *Request) bool {
+	if len(r.Addresses) == 0 {
+		return true
+	}
+	if req.Unix {
+		return false
+	}
+	ip := req.Addr.Addr().Unmap().WithZone("")
+	return slices.ContainsFunc(r.Addresses, func(p netip.Prefix) bool { return unmap(p).Contains(ip) })
+}
+
+func (r *Rule) over(req *Request) bool {
+	switch r.TLS {
+	case TLSRequired:
+		return req.private()
+	case TLSOff:
+		return req.TLS == nil
+	}
+	return true
+}
+
+// private reports whether nobody on the way can read what the client sends.
+func (req *Request) private() bool { return req.TLS != nil || req.Unix }
+
+// choose finds the rule that decides: the first that matches. What its method refuses unseen is refused here.
+func (a *Authenticator) choose(req *Request) (*Rule, error) {
+	if req.User == "" {
+		return nil, &claimpool.Error{
+			Code: claimpool.CodeInvalidAuthorization, Message: "no PostgreSQL user name specified in startup packet",
+		}
+	}
+	i := slices.IndexFunc(a.rules, func(r Rule) bool { return r.matches(req) })
+	if i < 0 {
+		return nil, a.noRule(req)
+	}
+	rule := &a.rules[i]
+	switch {
+	case rule.Method == claimpool.MethodReject:
+		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q rejects", rule.Name))
+	case rule.Method == claimpool.MethodTrust && !req.local():
+		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q trusts, but not from another machine", rule.Name))
+	case rule.Method == claimpool.MethodJWT && rule.TLS != TLSAny && !req.private():
+		// Refused before the token is asked for, so that it never crosses the network in the clear.
+		err := refusal("TLS required", fmt.Errorf("rule %q takes tokens only over TLS", rule.Name))
+		err.Hint = "Connect with TLS, for instance with sslmode=verify-full."
+		return nil, err
+	}
+	return rule, nil
+}
+
+// noRule is the refusal of a client that no rule is for. It tells when TLS would have changed that.
+func (a *Authenticator) noRule(req *Request) error {
+	err := refusal("no rule for "+req.describe(), nil)
+	withTLS := *req
+	withTLS.TLS = new(tls.ConnectionState)
+	if req.TLS == nil && slices.ContainsFunc(a.rules, func(r Rule) bool { return r.matches(&withTLS) }) {
+		err.Hint = "Connect with TLS, for instance with sslmode=verify-full."
+	}
+	return err
+}
+
+func refusal(message string, cause error) *claimpool.Error {
+	return &claimpool.Error{Code: claimpool.CodeInvalidAuthorization, Message: message, Cause: cause}
+}
+
+// local reports whether the client is on this machine.
+func (req *Request) local() bool {
+	return req.Unix || req.Addr.Addr().Unmap().IsLoopback()
+}
+
+// describe names a client as PostgreSQL's messages about pg_hba.conf do.
+func (req *Request) describe() string {
+	host, encryption := "[local]", "no encryption"
+	if !req.Unix {
+		host = req.Addr.Addr().Unmap().String()
+	}
+	if req.TLS != nil {
+		encryption = "SSL encryption"
+	}
+	return fmt.Sprintf(`host "%s", user "%s", database "%s", %s`, host, req.User, req.Database, encryption)
+}
