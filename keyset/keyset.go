@@ -30,8 +30,8 @@ type Skip struct {
 // Files is a token.KeySource over files. It is safe for concurrent use.
 type Files struct{}
 
-// Load reads all files. The clock tells whether a certificate is valid; it is asked at every Keys.
-func Load(specs []Spec, clock func() time.Time) (*Files, error) {
+// Load reads all files. A file that cannot be used is an error; a key that cannot be used is left out, see Skipped.
+func Load(specs []Spec) (*Files, error) {
 	return nil, errors.New("not there yet")
 }
 

@@ -11,9 +11,9 @@ const (
 	Unsecured        Reason = "unsecured"         // alg "none"
 	UnknownAlgorithm Reason = "unknown_algorithm" // an algorithm that we do not speak
 	CriticalHeader   Reason = "critical_header"   // "crit" or "b64": extensions that we do not speak
-	WrongType        Reason = "wrong_type"        // "typ" says that it is for something else
-	UnknownIssuer    Reason = "unknown_issuer"    // no rules for its issuer
 	Misconfigured    Reason = "misconfigured"     // the verifier has no keys, no clock or impossible rules
+	UnknownIssuer    Reason = "unknown_issuer"    // no rules for its issuer
+	WrongType        Reason = "wrong_type"        // "typ" says that it is for something else
 	KeysUnavailable  Reason = "keys_unavailable"  // the key source is down; not the client's fault
 	UnknownKey       Reason = "unknown_key"       // no key with its kid
 	WrongAlgorithm   Reason = "wrong_algorithm"   // its algorithm is not one of the key's own
@@ -29,17 +29,55 @@ const (
 	RoleNotAllowed   Reason = "role_not_allowed"  // the role rule does not give the role that was asked for
 )
 
+var advice = map[Reason]string{
+	TooLarge:         "Ask the issuer for a smaller token: fewer groups or claims.",
+	Malformed:        "Check that the whole token was copied, without quotation marks, spaces or line breaks.",
+	Encrypted:        "Ask the issuer for a signed token (JWS) in place of an encrypted one.",
+	Unsecured:        "Such a token proves nothing, and no setting accepts it.",
+	UnknownAlgorithm: "Ask the issuer for EdDSA, ES256, RS256, PS256 or HS256, or one of their longer forms.",
+	CriticalHeader:   "Ask the issuer for a plain JWT.",
+	Misconfigured:    "Look at the issuer's rules in the configuration.",
+	UnknownIssuer:    `Add the issuer to the configuration, exactly as the token's "iss" writes it, slashes and case included.`,
+	WrongType:        `Use an access token; or add the token's "typ" to the issuer's types.`,
+	KeysUnavailable:  "The key source is down: look at the log for the reason.",
+	UnknownKey:       `Add the key to the issuer's key files, with the "kid" that the token names; perhaps the issuer has changed its keys.`,
+	WrongAlgorithm:   "Add the algorithm to the key's algorithms, if it fits the key; else the token was not made with this key.",
+	BadSignature:     "The token was changed on its way, or made with a key that is not configured.",
+	WrongIssuer:      `The issuer in the configuration must be exactly the token's "iss", slashes and case included.`,
+	MissingClaim:     "Have the issuer add the claim, or take it off the required claims.",
+	BadClaim:         "Have the issuer write the claim as RFC 7519 says.",
+	Expired:          "Get a new token.",
+	NotYetValid:      "Wait, or compare the clocks of the issuer and of this machine; the leeway is for small differences.",
+	IssuedInFuture:   "Compare the clocks of the issuer and of this machine; the leeway is for small differences.",
+	LifetimeTooLong:  "Ask the issuer for a shorter one, or raise max_lifetime.",
+	WrongAudience:    `Ask the issuer for a token for this service, or add the token's "aud" to the issuer's audience.`,
+	RoleNotAllowed:   "Connect with the user name that the token allows, or change the issuer's role rule.",
+}
+
+// Advice says in a sentence or two what a person can do about it.
+func (r Reason) Advice() string { return advice[r] }
+
 // Refusal is the error of every function here that judges a token.
 type Refusal struct {
 	Reason Reason
 
-	// Text explains the reason in plain words. It is safe to log: it names no claim's value but the issuer.
+	// Text explains the reason in plain words. It is safe to log: it shows no claim but the issuer.
 	Text string
 
-	// Detail says what was found, with values of the token. It is for the person who holds the token (token inspect),
-	// never for a log.
+	// Detail is a sentence on what was found, with values of the token. It is for the person who holds the token (token
+	// inspect), never for a log.
 	Detail string
+
+	Cause error // of KeysUnavailable and Misconfigured
 }
 
-// Error gives the reason and its text.
-func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Text }
+// Error gives the reason, its text and the cause.
+func (r *Refusal) Error() string {
+	if r.Cause != nil {
+		return string(r.Reason) + ": " + r.Text + ": " + r.Cause.Error()
+	}
+	return string(r.Reason) + ": " + r.Text
+}
+
+// Unwrap gives the cause.
+func (r *Refusal) Unwrap() error { return r.Cause }

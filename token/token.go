@@ -30,15 +30,18 @@ type Token struct {
 	// Expires is "exp" plus the leeway: the moment from which the token is worth nothing.
 	Expires time.Time
 
-	object *object
-	rules  *Rules
+	rules *Rules
 }
 
-// Lookup returns the JSON value of a top-level claim, as the issuer wrote it.
-func (t *Token) Lookup(name string) (value []byte, ok bool) {
-	m, ok := t.object.get(name)
+// Lookup returns the JSON value of a claim, as the issuer wrote it. name is a top-level name, or a JSON Pointer (RFC 6901)
+// when it begins with "/".
+func (t *Token) Lookup(name string) (value []byte, ok bool) { return find(t.Claims, name) }
+
+// Text returns a claim that is a string, decoded. name is as for Lookup.
+func (t *Token) Text(name string) (value string, ok bool) {
+	raw, ok := find(t.Claims, name)
 	if !ok {
-		return nil, false
+		return "", false
 	}
-	return m.value, true
+	return text(raw)
 }

@@ -2,19 +2,74 @@ package token
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
-// Verifier verifies the tokens of one issuer.
+// Verifier verifies the tokens of one issuer. Its fields must not change while it is in use.
 type Verifier struct {
 	Rules Rules
 	Keys  KeySource
 	Clock func() time.Time
 }
 
+// check refuses to work with a verifier that could let something through by what it lacks.
+func (v *Verifier) check() error {
+	switch {
+	case v == nil:
+		return errors.New("there is no verifier")
+	case v.Keys == nil:
+		return errors.New("the verifier has no keys")
+	case v.Clock == nil:
+		return errors.New("the verifier has no clock")
+	}
+	return v.Rules.Check()
+}
+
 // Verify returns the token, or a *Refusal that says why not.
 func (v *Verifier) Verify(raw []byte) (*Token, error) {
-	return nil, &Refusal{Reason: Misconfigured, Text: "not there yet"}
+	p, wrong := parse(raw)
+	if len(wrong) > 0 {
+		return nil, wrong[0]
+	}
+	t, r := v.verify(p)
+	if r != nil {
+		return nil, r
+	}
+	return t, nil
+}
+
+func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
+	if err := v.check(); err != nil {
+		return nil, &Refusal{Reason: Misconfigured, Text: "the rules for its issuer are not complete", Cause: err}
+	}
+	now := v.Clock()
+	if r := v.Rules.checkType(p); r != nil {
+		return nil, r
+	}
+	key, r := verifySignature(p, v.Keys, now)
+	if r != nil {
+		return nil, r
+	}
+	for _, check := range checks {
+		if r := check(&v.Rules, p, now); r != nil {
+			return nil, r
+		}
+	}
+	subject, _ := v.Rules.subject(p) // checked above
+	exp, _ := p.time("exp")
+	return &Token{
+		Issuer:      v.Rules.Issuer,
+		Subject:     subject,
+		KeyID:       key.ID,
+		Algorithm:   p.alg,
+		Claims:      p.claims,
+		Fingerprint: fingerprint(p.claims),
+		Expires:     exp.Add(v.Rules.Leeway),
+		rules:       &v.Rules,
+	}, nil
 }
 
 // Set is the verifiers of several issuers. A token goes to the verifier of its own issuer and to no other.
@@ -23,13 +78,58 @@ type Set struct {
 }
 
 // NewSet makes a set. Two verifiers for one issuer are an error, and so are rules that do not check.
-func NewSet(verifiers ...*Verifier) (*Set, error) { return nil, errors.New("not there yet") }
+func NewSet(verifiers ...*Verifier) (*Set, error) {
+	if len(verifiers) == 0 {
+		return nil, errors.New("a set of issuers needs one at least")
+	}
+	s := &Set{byIssuer: make(map[string]*Verifier)}
+	for _, v := range verifiers {
+		if err := v.check(); err != nil {
+			return nil, err
+		}
+		if s.byIssuer[v.Rules.Issuer] != nil {
+			return nil, fmt.Errorf("issuer %q has two sets of rules", v.Rules.Issuer)
+		}
+		s.byIssuer[v.Rules.Issuer] = v
+	}
+	return s, nil
+}
 
 // Verify returns the token, or a *Refusal that says why not. The issuer that the token names only chooses the verifier;
-// an unknown issuer is refused.
+// an unknown issuer is refused, and no other verifier is tried (CVE-2021-21378).
 func (s *Set) Verify(raw []byte) (*Token, error) {
-	return nil, &Refusal{Reason: Misconfigured, Text: "not there yet"}
+	p, wrong := parse(raw)
+	if len(wrong) > 0 {
+		return nil, wrong[0]
+	}
+	v, r := s.choose(p)
+	if r != nil {
+		return nil, r
+	}
+	t, r := v.verify(p)
+	if r != nil {
+		return nil, r
+	}
+	return t, nil
+}
+
+func (s *Set) choose(p *parsed) (*Verifier, *Refusal) {
+	if s == nil {
+		return nil, &Refusal{Reason: Misconfigured, Text: "no issuers are configured"}
+	}
+	iss, r := p.issuer()
+	if r != nil {
+		return nil, r
+	}
+	v, ok := s.byIssuer[iss]
+	switch {
+	case ok:
+		return v, nil
+	case iss == "":
+		return nil, &Refusal{Reason: UnknownIssuer, Text: `it has no "iss", and no rules are for such tokens`}
+	}
+	return nil, &Refusal{Reason: UnknownIssuer, Text: "there are no rules for its issuer " + quoted(iss)}
 }
 
 // Issuers returns the issuers of the set, sorted.
-func (s *Set) Issuers() []string { return nil }
+func (s *Set) Issuers() []string { return slices.Sorted(maps.Keys(s.byIssuer)) }

@@ -1,0 +1,73 @@
+package token
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/claimpool/claimpool"
+)
+
+// maxCandidates bounds the work that one token can ask for: a token without a "kid" is tried with every key that fits.
+const maxCandidates = 8
+
+// verifySignature finds the key that verifies the token. The key is chosen first, by its ID; then its own algorithms
+// decide, never the token's (RFC 8725, section 3.1).
+func verifySignature(p *parsed, source KeySource, now time.Time) (Key, *Refusal) {
+	candidates, err := source.Keys(p.kid)
+	if err != nil {
+		return Key{}, &Refusal{Reason: KeysUnavailable, Text: "the keys of its issuer are not available", Cause: err}
+	}
+	if len(candidates) == 0 {
+		r := &Refusal{Reason: UnknownKey, Text: "there is no key to verify it with"}
+		if p.kid != "" {
+			r.Text = `there is no key with its "kid"`
+			r.Detail = "Its kid is " + quoted(p.kid) + "."
+		}
+		return Key{}, r
+	}
+	candidates = slices.DeleteFunc(slices.Clone(candidates), func(k Key) bool { return !k.accepts(p.alg) || k.Check() != nil })
+	if len(candidates) == 0 {
+		return Key{}, &Refusal{Reason: WrongAlgorithm, Text: "its key is not meant for its algorithm", Detail: "Its alg is " + quoted(p.alg) + "."}
+	}
+	candidates = slices.DeleteFunc(candidates, func(k Key) bool { return !k.validAt(now) })
+	if len(candidates) == 0 {
+		return Key{}, &Refusal{Reason: UnknownKey, Text: "the certificate of its key is not valid at this time"}
+	}
+	for _, k := range candidates[:min(len(candidates), maxCandidates)] {
+		if verifyWith(p, k) == nil {
+			return k, nil
+		}
+	}
+	return Key{}, &Refusal{Reason: BadSignature, Text: "its signature does not verify with the key of its issuer"}
+}
+
+func (k Key) validAt(now time.Time) bool {
+	return (k.NotBefore.IsZero() || !now.Before(k.NotBefore)) && (k.NotAfter.IsZero() || !now.After(k.NotAfter))
+}
+
+var errSignature = errors.New("signature does not verify")
+
+// verifyWith checks the signature with one key that accepts the algorithm.
+func verifyWith(p *parsed, k Key) error {
+	if p.alg == AlgEd25519 { // RFC 9864, section 2.2; go-jose knows the older name only
+		public, ok := k.Public.(ed25519.PublicKey)
+		if !ok || !ed25519.Verify(public, p.signed, p.signature) {
+			return errSignature
+		}
+		return nil
+	}
+	jws, err := jose.ParseSignedCompact(string(p.raw), []jose.SignatureAlgorithm{jose.SignatureAlgorithm(p.alg)})
+	if err != nil {
+		return err
+	}
+	public := k.Public
+	if secret, ok := public.(claimpool.Secret); ok {
+		public = []byte(secret)
+	}
+	_, err = jws.Verify(public)
+	return err
+}
