@@ -3,9 +3,14 @@
 package keyset
 
 import (
-	"context"
 	"errors"
-	"time"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/claimpool/claimpool/token"
 )
@@ -15,10 +20,12 @@ type Spec struct {
 	File string
 
 	// Algorithms narrows what the keys of this file may verify. Empty means each key's own: from its JWK "alg", else
-	// from its type. HS256, HS384 and HS512 must be named here: a file is read as a secret only when they are.
+	// from its type. HS256, HS384 and HS512 must be named here, and then nothing else: a file is read as a secret only
+	// when they are, so that a public key, which everybody knows, is never taken for one (CVE-2016-10555).
 	Algorithms []string
 
-	// KID is for files that cannot say it themselves (PEM, certificates, secrets).
+	// KID is for files that cannot say it themselves (PEM, certificates, secrets). A key without one is tried for
+	// every token.
 	KID string
 }
 
@@ -28,47 +35,101 @@ type Skip struct {
 }
 
 // Files is a token.KeySource over files. It is safe for concurrent use.
-type Files struct{}
+type Files struct {
+	specs   []Spec
+	current atomic.Pointer[loaded]
+	refresh sync.Mutex // one Refresh at a time
+}
+
+// loaded is what one reading of all files gave; it never changes.
+type loaded struct {
+	keys    []token.Key
+	skipped []Skip
+	stamps  []os.FileInfo // of the specs, in their order
+}
 
 // Load reads all files. A file that cannot be used is an error; a key that cannot be used is left out, see Skipped.
 func Load(specs []Spec) (*Files, error) {
-	return nil, errors.New("not there yet")
+	if len(specs) == 0 {
+		return nil, errors.New("no key files are given")
+	}
+	f := &Files{specs: slices.Clone(specs)}
+	now, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	f.current.Store(now)
+	return f, nil
 }
 
-// Keys returns the candidates for a kid (token.KeySource).
-func (f *Files) Keys(kid string) ([]token.Key, error) { return nil, nil }
+func (f *Files) load() (*loaded, error) {
+	var all loaded
+	for _, spec := range f.specs {
+		data, info, err := read(spec.File)
+		if err != nil {
+			return nil, err
+		}
+		keys, skipped, err := parse(spec, data, info)
+		if err != nil {
+			return nil, fmt.Errorf("key file %q: %w", spec.File, err)
+		}
+		if len(keys) == 0 {
+			return nil, fmt.Errorf("key file %q has no key that can be used%s", spec.File, reasons(skipped))
+		}
+		for i := range skipped {
+			skipped[i].File = spec.File
+		}
+		all.keys = append(all.keys, keys...)
+		all.skipped = append(all.skipped, skipped...)
+		all.stamps = append(all.stamps, info)
+	}
+	return &all, nil
+}
+
+func reasons(skipped []Skip) string {
+	var list []string
+	for _, s := range skipped {
+		list = append(list, s.Reason)
+	}
+	if list == nil {
+		return ""
+	}
+	return ": " + strings.Join(list, "; ")
+}
+
+// maxFile bounds what is read of a key file: nobody has a megabyte of keys, but a path may be wrong.
+const maxFile = 1 << 20
+
+func read(name string) ([]byte, os.FileInfo, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read key file: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read key file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("key file %q is not a file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read key file: %w", err)
+	}
+	if len(data) > maxFile {
+		return nil, nil, fmt.Errorf("key file %q is larger than %d bytes", name, maxFile)
+	}
+	return data, info, nil
+}
+
+// Keys returns the keys with the given ID and those without an ID; all keys when kid is empty (token.KeySource).
+func (f *Files) Keys(kid string) ([]token.Key, error) {
+	return token.Keys(f.current.Load().keys).Keys(kid)
+}
 
 // All returns every key, in the order of the files.
-func (f *Files) All() []token.Key { return nil }
+func (f *Files) All() []token.Key { return slices.Clone(f.current.Load().keys) }
 
 // Skipped lists the keys that were left out when the files were last read, and why.
-func (f *Files) Skipped() []Skip { return nil }
-
-// Refresh reads the files again when one of them has changed. When something is wrong with the new ones, the old keys
-// stay, and the error says what.
-func (f *Files) Refresh() (changed bool, err error) { return false, nil }
-
-// Watch calls Refresh at every interval until ctx ends; onChange is called after every change and every new error (nil
-// when the new keys are in place).
-func (f *Files) Watch(ctx context.Context, interval time.Duration, onChange func(error)) {}
-
-// Pair is a new key: the private half as a file's content, the public half as a file's content, and the key itself.
-type Pair struct {
-	Private []byte // PKCS #8 in PEM, or the secret's text: for a file with mode 0600
-	Public  []byte // PKIX in PEM; nil for a secret
-	JWK     []byte // the public half as a JWK; nil for a secret
-	KID     string // RFC 7638 thumbprint; for a secret 16 random bytes
-	Signer  *token.Signer
-}
-
-// Generate makes a new key for an algorithm.
-func Generate(alg string) (*Pair, error) { return nil, errors.New("not there yet") }
-
-// LoadSigner reads a private key (PEM: PKCS #8, PKCS #1, SEC 1; a private JWK; or a secret when alg is HS256, HS384 or
-// HS512). An empty alg takes the key's first own algorithm; an empty kid takes the JWK's.
-func LoadSigner(file, alg, kid string) (*token.Signer, error) {
-	return nil, errors.New("not there yet")
-}
-
-// PublicJWKS returns a JWK Set of public keys; secrets are refused.
-func PublicJWKS(keys []token.Key) ([]byte, error) { return nil, errors.New("not there yet") }
+func (f *Files) Skipped() []Skip { return slices.Clone(f.current.Load().skipped) }
