@@ -18,6 +18,9 @@ import (
 //
 // The whole document is refused when it holds a private key, or two keys with one kid for the same algorithm.
 func ParseJWKS(data []byte, algs []string) (keys []token.Key, skipped []Skip, err error) {
+	if _, err := wantsSecret(algs); err != nil {
+		return nil, nil, err
+	}
 	var document map[string]json.RawMessage
 	if err := json.Unmarshal(data, &document); err != nil {
 		return nil, nil, fmt.Errorf("read JWK Set: %w", err)

@@ -106,13 +106,13 @@ func isDER(data []byte) bool {
 // parsePEM reads public keys (PKIX, PKCS #1) and certificates. Of several certificates those of authorities are left
 // out, except the first: they belong to the chain of the first and sign no tokens.
 func parsePEM(data []byte, algs []string) (keys []token.Key, skipped []Skip, err error) {
-	for len(bytes.TrimSpace(data)) > 0 {
+	for first := true; len(bytes.TrimSpace(data)) > 0; first = false {
 		block, rest := pem.Decode(data)
 		if block == nil {
 			return nil, nil, errors.New("it has a broken PEM block")
 		}
 		data = rest
-		key, err := parseBlock(block, len(keys) == 0)
+		key, err := parseBlock(block, first)
 		switch {
 		case errors.Is(err, errPrivate):
 			return nil, nil, err
