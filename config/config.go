@@ -22,12 +22,12 @@ import (
 
 // Config is the whole configuration file.
 type Config struct {
-	// Where the proxy listens for clients. A single address may be written without the list.
-	Listen []Listener `yaml:"listen" reload:"no"`
-
 	// The certificate that the proxy shows to clients. Without it clients cannot use TLS, and tokens are refused on TCP
 	// unless a rule says "tls: any". The files are read again when they change.
 	TLS TLS `yaml:"tls" reload:"yes"`
+
+	// Where the proxy listens for clients. A single address may be written without the list.
+	Listen []Listener `yaml:"listen" reload:"no"`
 
 	// The issuers of tokens, by a name of your choice that rules refer to. Two issuers must not have the same "iss".
 	Issuers map[string]Issuer `yaml:"issuers" reload:"yes"`
@@ -62,7 +62,7 @@ type Config struct {
 	Loops int `yaml:"loops" reload:"no" bounds:"0..256"`
 
 	file string              // where it was read from; empty when it was made in memory
-	at   map[string]position // where each key stood in the file
+	at   map[string]position // where each key stood in the file, for messages
 }
 
 // Listener is one address to listen on.
@@ -71,7 +71,7 @@ type Listener struct {
 	// as in "unix:/run/claimpool/.s.PGSQL.6432".
 	Address string `yaml:"address" short:"yes"`
 
-	// The certificate for this address, in place of the one under the top-level "tls".
+	// What differs from the top-level "tls" for this address.
 	TLS TLS `yaml:"tls" reload:"yes"`
 }
 

@@ -2,11 +2,12 @@ package config
 
 import "time"
 
-// Default returns the configuration of an empty file. It lets nobody in: there are no rules and no databases.
+// Default returns the configuration of an empty file, before Complete. It lets nobody in: there are no rules and no
+// databases.
 func Default() *Config {
 	return &Config{
-		Listen:    []Listener{{Address: "127.0.0.1:6432", TLS: defaultTLS()}},
-		TLS:       defaultTLS(),
+		Listen:    []Listener{{Address: "127.0.0.1:6432"}},
+		TLS:       TLS{MinVersion: "1.2"},
 		Issuers:   map[string]Issuer{},
 		Pool:      defaultPool(),
 		Databases: map[string]Database{},
@@ -21,8 +22,6 @@ func Default() *Config {
 		WatchInterval: 5 * time.Second,
 	}
 }
-
-func defaultTLS() TLS { return TLS{MinVersion: "1.2"} }
 
 func defaultPool() Pool {
 	return Pool{
@@ -53,6 +52,3 @@ func (c *Config) NewDatabase() Database {
 		Pool:    c.Pool,
 	}
 }
-
-// NewListener returns a listener with the certificate of c.
-func (c *Config) NewListener(address string) Listener { return Listener{Address: address, TLS: c.TLS} }

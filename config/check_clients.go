@@ -1,0 +1,213 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxSocketPath is the longest path of a unix socket (sun_path of Linux, without the final zero).
+const maxSocketPath = 107
+
+// listen checks the addresses and certificates of the listeners.
+func (k *checker) listen() {
+	if len(k.c.Listen) == 0 {
+		k.wrong("listen", "there is no address to listen on", "As in: listen: 127.0.0.1:6432")
+	}
+	seen := map[string]bool{}
+	for i, l := range k.c.Listen {
+		key := fmt.Sprintf("listen[%d]", i)
+		if err := CheckListen(l.Address); err != nil {
+			k.wrong(key+".address", err.Error(), `Write "127.0.0.1:6432", ":6432" for all interfaces, or "unix:/run/claimpool/.s.PGSQL.6432".`)
+		}
+		if seen[l.Address] {
+			k.wrong(key+".address", quote(l.Address)+" is listed twice", "Remove one of them.")
+		}
+		seen[l.Address] = true
+		if l.TLS != k.c.TLS {
+			k.certificate(key+".tls", l.TLS)
+		}
+	}
+	k.certificate("tls", k.c.TLS)
+}
+
+// CheckListen says what is wrong with an address to listen on.
+func CheckListen(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		switch {
+		case !strings.HasPrefix(path, "/"):
+			return fmt.Errorf("the path of a unix socket must begin with /, not %s", quote(path))
+		case len(path) > maxSocketPath:
+			return fmt.Errorf("the path of a unix socket has at most %d bytes, this one has %d", maxSocketPath, len(path))
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("cannot understand the address %s", quote(address))
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("the port must be a number up to 65535, not %s", quote(port))
+	}
+	return nil
+}
+
+// certificate checks that a certificate and its key can be used together.
+func (k *checker) certificate(key string, t TLS) {
+	if !k.pair(key, t.CertFile, t.KeyFile) {
+		return
+	}
+	// The library's text may say what a file holds, but not its secrets.
+	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+		k.wrong(key+".cert_file", "the certificate and its key cannot be used: "+strings.TrimPrefix(err.Error(), "tls: "),
+			"Both must be PEM, and the key must belong to the first certificate.")
+	}
+}
+
+// issuers checks each issuer by itself, and that no two have the same "iss".
+func (k *checker) issuers() {
+	seen := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(k.c.Issuers)) {
+		is, key := k.c.Issuers[name], "issuers."+name
+		if k.needed(key+".issuer", is.Issuer, `It is compared with the token's "iss".`) {
+			if other, ok := seen[is.Issuer]; ok {
+				k.wrong(key+".issuer", "is the same as that of "+other, "One issuer may have several key files; put them together.")
+			}
+			seen[is.Issuer] = name
+		}
+		if len(is.Audience) == 0 {
+			k.wrong(key+".audience", "is missing", `Without it a token that was made for another service would be accepted here. Use what your tokens have in "aud".`)
+		}
+		if len(is.Keys) == 0 {
+			k.wrong(key+".keys", "there are no keys", "As in: keys: issuer.jwks.json")
+		}
+		for i, file := range is.Keys {
+			k.keyFile(fmt.Sprintf("%s.keys[%d]", key, i), file)
+		}
+		k.roleRule(key+".role", is.Role)
+	}
+}
+
+func (k *checker) keyFile(key string, f KeyFile) {
+	if k.needed(key+".file", f.File, "Name a PEM, JWK, JWKS or secret file.") {
+		k.file(key+".file", f.File)
+	}
+	hmac := func(a string) bool { return strings.HasPrefix(a, "HS") }
+	if slices.ContainsFunc(f.Algorithms, hmac) && slices.ContainsFunc(f.Algorithms, func(a string) bool { return !hmac(a) }) {
+		// CVE-2015-9235: a public key that is also taken for an HMAC secret lets anybody sign.
+		k.wrong(key+".algorithms", "HS algorithms and others are mixed", "A key is either a secret or a public key; list the files apart.")
+	}
+}
+
+func (k *checker) roleRule(key string, r RoleRule) {
+	switch {
+	case r.From == "claim" && r.Claim == "":
+		k.wrong(key+".claim", "is missing", `Name the claim that holds the role, as in "claim: role".`)
+	case r.From != "claim" && r.Claim != "":
+		k.wrong(key+".claim", `is only used with "from: claim"`, "")
+	}
+	switch {
+	case r.From == "fixed" && r.Value == "":
+		k.wrong(key+".value", "is missing", `Name the role, as in "value: app_user".`)
+	case r.From != "fixed" && r.Value != "":
+		k.wrong(key+".value", `is only used with "from: fixed"`, "")
+	}
+	if r.From == "claim" && len(r.Allow) == 0 {
+		k.wrong(key+".allow", "is missing", "List the roles that tokens may ask for; else the issuer could choose any role, even a superuser.")
+	}
+}
+
+// rules checks the rules, each by itself and in their order.
+func (k *checker) rules() {
+	if len(k.c.Rules) == 0 {
+		k.wrong("rules", "there are no rules, so nobody can log in", "As in: rules: [{method: jwt}]")
+	}
+	seen, all := map[string]bool{}, ""
+	for i, r := range k.c.Rules {
+		key := fmt.Sprintf("rules[%d]", i)
+		if seen[r.Name] {
+			k.wrong(key+".name", quote(r.Name)+" is used twice", "Names must tell rules apart in the log.")
+		}
+		seen[r.Name] = true
+		if all != "" {
+			k.warn(key, "is never reached", quote(all)+" matches every client before it. The first rule that matches decides.")
+		}
+		if r.matchesAll() {
+			all = r.Name
+		}
+		for j, db := range r.Databases {
+			if _, ok := k.c.Databases[db]; !ok && db != "all" {
+				k.wrong(fmt.Sprintf("%s.databases[%d]", key, j), "there is no database "+quote(db), suggest(db, slices.Sorted(maps.Keys(k.c.Databases))))
+			}
+		}
+		k.method(key, r)
+	}
+	if k.c.UsersFile != "" {
+		k.secretFile("users_file", k.c.UsersFile)
+	}
+}
+
+// matchesAll reports whether no client can get past the rule.
+func (r Rule) matchesAll() bool {
+	all := func(list []string) bool { return len(list) == 0 || slices.Contains(list, "all") }
+	return all(r.Databases) && all(r.Users) && len(r.Addresses) == 0 && r.TLS == "any"
+}
+
+// matchesDatabase reports whether a client that asks for the database may meet the rule.
+func (r Rule) matchesDatabase(name string) bool {
+	return len(r.Databases) == 0 || slices.Contains(r.Databases, "all") || slices.Contains(r.Databases, name)
+}
+
+// method checks that a rule has what its method needs, and nothing that its method does not use.
+func (k *checker) method(key string, r Rule) {
+	switch r.Method {
+	case "":
+		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, scram-sha-256, md5, trust or reject.")
+	case "jwt":
+		k.jwtRule(key, r)
+	case "scram-sha-256", "md5":
+		if k.c.UsersFile == "" {
+			k.wrong("users_file", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs the users' passwords.")
+		}
+	case "trust":
+		loopback := func(p netip.Prefix) bool {
+			return p.Addr().IsLoopback() && (p.Addr().Is6() && p.Bits() == 128 || p.Addr().Is4() && p.Bits() >= 8)
+		}
+		for i, p := range r.Addresses {
+			if !loopback(p) {
+				k.wrong(fmt.Sprintf("%s.addresses[%d]", key, i), "the method trust is only for loopback addresses and unix sockets", `Use 127.0.0.0/8 or ::1, or another method.`)
+			}
+		}
+		k.warn(key+".method", "trust lets everybody on this machine in as any user that the rule names", "Use it for trials only.")
+	}
+	if r.Method != "jwt" && len(r.Issuers) > 0 {
+		k.wrong(key+".issuers", `is only used with "method: jwt"`, "")
+	}
+	tcp := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return !strings.HasPrefix(l.Address, "unix:") })
+	certificate := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return l.TLS.Enabled() })
+	if r.TLS == "required" && tcp && !certificate && r.Method != "reject" {
+		k.warn(key+".tls", "needs TLS, but there is no certificate, so no TCP client can use this rule", "Set tls.cert_file and tls.key_file.")
+	}
+}
+
+func (k *checker) jwtRule(key string, r Rule) {
+	if len(k.c.Issuers) == 0 {
+		k.wrong("issuers", "is missing", "The method jwt of "+quote(r.Name)+" needs to know whose tokens to accept.")
+	}
+	for i, name := range r.Issuers {
+		if _, ok := k.c.Issuers[name]; !ok && len(k.c.Issuers) > 0 {
+			k.wrong(fmt.Sprintf("%s.issuers[%d]", key, i), "there is no issuer "+quote(name), suggest(name, slices.Sorted(maps.Keys(k.c.Issuers))))
+		}
+	}
+	if r.Role != "" {
+		k.wrong(key+".role", "is not used with the method jwt", `Set the issuer's "role" instead.`)
+	}
+	if r.TLS == "off" {
+		k.warn(key+".tls", "tokens cross the network in the clear, and whoever sees one can use it", `Prefer "tls: required".`)
+	}
+}
