@@ -96,8 +96,9 @@ func (k *checker) secretFile(key, path string) bool {
 	if !k.file(key, path) {
 		return false
 	}
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0 {
-		k.warn(key, "everybody on this machine may read "+path, "Run: chmod o= "+path)
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o006 != 0 {
+		k.wrong(key, "everybody on this machine may read or write "+path, "Run: chmod o= "+path)
+		return false
 	}
 	return true
 }

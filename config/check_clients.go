@@ -59,11 +59,14 @@ func CheckListen(address string) error {
 
 // certificate checks that a certificate and its key can be used together.
 func (k *checker) certificate(key string, t TLS) {
-	if !k.pair(key, t.CertFile, t.KeyFile) {
-		return
+	if k.pair(key, t.CertFile, t.KeyFile) {
+		k.usable(key, t.CertFile, t.KeyFile)
 	}
+}
+
+func (k *checker) usable(key, certFile, keyFile string) {
 	// The library's text may say what a file holds, but not its secrets.
-	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
 		k.wrong(key+".cert_file", "the certificate and its key cannot be used: "+strings.TrimPrefix(err.Error(), "tls: "),
 			"Both must be PEM, and the key must belong to the first certificate.")
 	}
@@ -86,6 +89,12 @@ func (k *checker) issuers() {
 		if len(is.Keys) == 0 {
 			k.wrong(key+".keys", "there are no keys", "As in: keys: issuer.jwks.json")
 		}
+		if slices.Contains(is.Audience, "*") {
+			if len(is.Audience) > 1 {
+				k.wrong(key+".audience", `"*" stands alone or not at all`, "")
+			}
+			k.warn(key+".audience", "accepts tokens that the issuer made for other services", `List what your tokens have in "aud".`)
+		}
 		for i, file := range is.Keys {
 			k.keyFile(fmt.Sprintf("%s.keys[%d]", key, i), file)
 		}
@@ -94,10 +103,14 @@ func (k *checker) issuers() {
 }
 
 func (k *checker) keyFile(key string, f KeyFile) {
-	if k.needed(key+".file", f.File, "Name a PEM, JWK, JWKS or secret file.") {
+	hmac := func(a string) bool { return strings.HasPrefix(a, "HS") }
+	switch {
+	case !k.needed(key+".file", f.File, "Name a PEM, JWK, JWKS or secret file."):
+	case slices.ContainsFunc(f.Algorithms, hmac):
+		k.secretFile(key+".file", f.File)
+	default:
 		k.file(key+".file", f.File)
 	}
-	hmac := func(a string) bool { return strings.HasPrefix(a, "HS") }
 	if slices.ContainsFunc(f.Algorithms, hmac) && slices.ContainsFunc(f.Algorithms, func(a string) bool { return !hmac(a) }) {
 		// CVE-2015-9235: a public key that is also taken for an HMAC secret lets anybody sign.
 		k.wrong(key+".algorithms", "HS algorithms and others are mixed", "A key is either a secret or a public key; list the files apart.")

@@ -71,11 +71,13 @@ func checkPort(port string) error {
 
 func (k *checker) serverTLS(key string, t ServerTLS) {
 	k.file(key+".ca_file", t.CAFile)
-	k.pair(key, t.CertFile, t.KeyFile)
+	if k.pair(key, t.CertFile, t.KeyFile) {
+		k.usable(key, t.CertFile, t.KeyFile)
+	}
 	if t.Mode == "disable" && (t.CAFile != "" || t.CertFile != "") {
 		k.wrong(key+".mode", "is disable, but there are certificates", `Use "mode: verify-full".`)
 	}
-	if (t.Mode == "prefer" || t.Mode == "require") && t.CAFile != "" {
+	if t.Mode == "prefer" && t.CAFile != "" {
 		k.warn(key+".mode", "does not verify the server's certificate, so ca_file is not used", `Use "mode: verify-full".`)
 	}
 }

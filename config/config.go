@@ -95,14 +95,15 @@ type Issuer struct {
 	// The exact value of the claim "iss".
 	Issuer string `yaml:"issuer"`
 
-	// The accepted audiences: the claim "aud" must contain at least one of them.
+	// The accepted audiences: the claim "aud" must contain at least one of them. "*" alone accepts every token of the
+	// issuer, also those that it made for other services.
 	Audience []string `yaml:"audience"`
 
 	// The keys that verify the signatures. Several files may be named, and one file may hold several keys, so that keys can
 	// overlap while they are rotated. Files are read again when they change.
 	Keys []KeyFile `yaml:"keys"`
 
-	// The accepted values of the token's header "typ", such as "JWT" or "at+jwt". Empty: any type, and none.
+	// The accepted values of the token's header "typ"; "" stands for a token without one. Empty: none, JWT and at+jwt.
 	Types []string `yaml:"types"`
 
 	// How far the issuer's clock may differ from ours when "exp", "nbf" and "iat" are checked.
@@ -113,6 +114,9 @@ type Issuer struct {
 
 	// Claims that must be present besides "iss", "aud" and "exp".
 	RequiredClaims []string `yaml:"required_claims"`
+
+	// The claim that names the person, in place of "sub".
+	SubjectClaim string `yaml:"subject_claim"`
 
 	// Which database role a token may use.
 	Role RoleRule `yaml:"role"`
@@ -134,11 +138,12 @@ type KeyFile struct {
 
 // RoleRule says which database role a token may use.
 type RoleRule struct {
-	// Where the role comes from. sub: the requested user must be the claim "sub". claim: the requested user must be in the
-	// claim named by "claim" and in "allow". fixed: it is "value", whatever user is requested.
+	// Where the role comes from. sub: from the subject, which must be the requested user. claim: from the claim named by
+	// "claim", which must hold the requested user (or one role only, when the subject is requested). fixed: it is "value";
+	// the requested user must be it or the subject.
 	From string `yaml:"from" values:"sub|claim|fixed" short:"yes"`
 
-	// The claim that holds the role, or a list of roles; for "from: claim".
+	// The claim that holds the role, or a list of roles; for "from: claim". A name, or a JSON Pointer that begins with "/".
 	Claim string `yaml:"claim"`
 
 	// The role; for "from: fixed".
@@ -254,8 +259,8 @@ type Database struct {
 
 // ServerTLS is how a connection to a server is protected; the modes are those of libpq's sslmode.
 type ServerTLS struct {
-	// disable, prefer, require, verify-ca or verify-full as in libpq. auto: verify-full, but prefer for loopback addresses
-	// and disable for unix sockets.
+	// disable, prefer, require, verify-ca or verify-full as in libpq. auto: verify-full, but prefer for loopback addresses.
+	// There is never TLS on unix sockets.
 	Mode string `yaml:"mode" values:"auto|disable|prefer|require|verify-ca|verify-full" short:"yes"`
 
 	// The certificates that sign the server's, PEM. Empty: those of the operating system.
