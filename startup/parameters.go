@@ -32,6 +32,11 @@ func (g *greeter) startup(body []byte) error {
 	}
 	g.Startup.Version = min(version, newestVersion)
 	for _, p := range s.Params {
+		if !utf8.ValidString(p[0]) || !utf8.ValidString(p[1]) {
+			return &claimpool.Error{
+				Code: claimpool.CodeProtocolViolation, Message: "startup packet with a parameter that is not UTF-8",
+			}
+		}
 		if strings.HasPrefix(p[0], protocolOption) {
 			g.Unknown = append(g.Unknown, p[0]) // we know none
 			continue
@@ -42,15 +47,8 @@ func (g *greeter) startup(body []byte) error {
 	return g.checkNames()
 }
 
-// checkNames checks the parameters, and gives the database its default.
+// checkNames checks the user and the database, and gives the latter its default.
 func (g *greeter) checkNames() error {
-	for _, p := range g.Startup.Params {
-		if !utf8.ValidString(p[0]) || !utf8.ValidString(p[1]) {
-			return &claimpool.Error{
-				Code: claimpool.CodeProtocolViolation, Message: "startup packet with a parameter that is not UTF-8",
-			}
-		}
-	}
 	user, database := g.Startup.Get("user"), g.Startup.Get("database")
 	if user == "" {
 		return &claimpool.Error{
