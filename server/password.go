@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -24,7 +25,7 @@ const (
 // FilePassword gives the password that is the first line of a file. The file is read for each login, so a rotated password needs no reload. A file that everybody may read is refused.
 func FilePassword(path string) func(context.Context) (claimpool.Secret, error) {
 	return func(context.Context) (claimpool.Secret, error) {
-		f, err := os.Open(path)
+		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a named pipe must not hold the login
 		if err != nil {
 			return nil, fmt.Errorf("read password file: %w", err)
 		}
@@ -71,8 +72,11 @@ func CommandPassword(argv ...string) func(context.Context) (claimpool.Secret, er
 		cmd.Stdout = &out
 		cmd.WaitDelay = time.Second // a grandchild that keeps the pipe open must not hold the login
 		if err := cmd.Run(); err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				err = context.Cause(ctx)
+			case out.left < 0:
+				err = errPasswordLong // and the command died of its broken pipe
 			}
 			return nil, fmt.Errorf("password command %q: %w", argv[0], err)
 		}
