@@ -1,0 +1,49 @@
+\echo Use "CREATE EXTENSION claimpool" to load this file. \quit
+
+-- What policies call. These live where the extension is created (public).
+
+CREATE FUNCTION jwt() RETURNS jsonb
+    LANGUAGE c STABLE PARALLEL SAFE COST 5
+    AS 'MODULE_PATHNAME', 'claimpool_jwt';
+CREATE FUNCTION jwt(claim text) RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_text';
+CREATE FUNCTION jwt_required(claim text) RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_required';
+CREATE FUNCTION jwt_path(VARIADIC path text[]) RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 5
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_path';
+CREATE FUNCTION jwt_int8(claim text) RETURNS int8
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_int8';
+CREATE FUNCTION jwt_uuid(claim text) RETURNS uuid
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_uuid';
+CREATE FUNCTION jwt_boolean(claim text) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_boolean';
+CREATE FUNCTION jwt_numeric(claim text) RETURNS numeric
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_numeric';
+CREATE FUNCTION jwt_timestamptz(claim text) RETURNS timestamptz
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_timestamptz';
+CREATE FUNCTION jwt_text_array(claim text) RETURNS text[]
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 5
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_text_array';
+CREATE FUNCTION jwt_has(claim text, value text) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 5
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_has';
+
+-- What the proxy calls, by function call messages: see PROTOCOL.md.
+
+CREATE SCHEMA claimpool;
+GRANT USAGE ON SCHEMA claimpool TO PUBLIC;
+
+CREATE FUNCTION claimpool.challenge() RETURNS bytea
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'claimpool_challenge';
+CREATE FUNCTION claimpool.switch(grant_bytes bytea) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE -- not STRICT: NULL too must end the connection
+    AS 'MODULE_PATHNAME', 'claimpool_switch';

@@ -1,0 +1,110 @@
+/*
+ * claimpool.h
+ *		Declarations shared by the files of the extension.
+ *
+ * Every global name begins with cp_ or Cp.  Files that verify bytes (crypto.c,
+ * session.c, grant.c) never raise errors: they return false or a reason, and
+ * the caller decides what the client may know.
+ */
+#ifndef CLAIMPOOL_H
+#define CLAIMPOOL_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+/* PostgreSQL 14 and 15 keep guc_malloc() to themselves; its memory is malloc's. */
+#if PG_VERSION_NUM < 160000
+#define cp_guc_malloc(size) malloc(size)
+#define cp_guc_free(ptr) free(ptr)
+#else
+#include "utils/guc.h"
+#define cp_guc_malloc(size) guc_malloc(LOG, size)
+#define cp_guc_free(ptr) guc_free(ptr)
+#endif
+
+#define CP_KEY_BYTES 32			/* X25519 keys, session keys, HMAC-SHA256 */
+#define CP_NONCE_BYTES 16
+#define CP_IDENTITY_BYTES 32	/* fingerprint of an identity: SHA-256 */
+
+#define CP_MAX_KID 64			/* bytes; a longer kid only feeds logs */
+#define CP_MAX_CLAIMS (1024 * 1024) /* bytes; memory that one hand-over takes */
+
+/* How long a context lives; see TRUSTED CONTEXT in PROTOCOL.md. */
+typedef enum CpScope
+{
+	CP_SCOPE_LEASE,				/* dropped when a transaction fails */
+	CP_SCOPE_SESSION,			/* until the next switch() */
+	CP_SCOPE_DIRECT				/* follows the setting jwt.context */
+} CpScope;
+
+/* A context as handed over, before or after it is verified. */
+typedef struct CpGrant
+{
+	CpScope		scope;
+	bool		reset;			/* wipe the session though the identity is the same */
+	const char *kid;
+	int			kid_len;
+	uint64		counter;
+	TimestampTz expires;
+	const uint8 *identity;
+	const char *claims;			/* UTF-8 JSON, not terminated */
+	int			claims_len;
+	const uint8 *signed_bytes;
+	int			signed_len;
+	const uint8 *mac;
+} CpGrant;
+
+/* module.c: settings that more than one file reads */
+extern bool cp_gate;
+extern bool cp_keep_interpreters;
+extern char *cp_proxy_keys;
+extern char *cp_key_file;
+
+/* crypto.c */
+extern bool cp_x25519_generate(uint8 *private_key, uint8 *public_key);
+extern bool cp_x25519(const uint8 *private_key, const uint8 *peer, uint8 *secret);
+extern bool cp_hkdf_sha256(const uint8 *salt, int salt_len,
+						   const uint8 *ikm, int ikm_len,
+						   const uint8 *info, int info_len, uint8 *key);
+extern void *cp_mac_new(const uint8 *key);
+extern bool cp_mac_verify(void *mac, const uint8 *bytes, int len, const uint8 *expected);
+extern void cp_mac_free(void *mac);
+extern bool cp_equal(const void *a, const void *b, size_t len);
+extern void cp_wipe(void *bytes, size_t len);
+
+/* base64url.c */
+extern int	cp_base64url_decode(const char *src, int len, uint8 *dst);
+extern int	cp_base64url_encode(const uint8 *src, int len, char *dst);
+
+/* keys.c */
+extern bool cp_check_proxy_keys(const char *list);
+extern bool cp_find_proxy_key(const char *kid, int kid_len, uint8 *key);
+extern bool cp_find_file_key(const char *kid, int kid_len, uint8 *key);
+
+/* session.c: the secret that this backend shares with its proxy */
+extern bool cp_session_challenged(void);
+extern const char *cp_session_verify(const CpGrant *grant);
+
+/* grant.c */
+extern const char *cp_grant_parse(const uint8 *bytes, int len, CpGrant *grant);
+
+/* reset.c */
+extern void cp_reset_session(void);
+
+/* context.c: the one store, and its one reader */
+extern void cp_context_init(void);
+extern void cp_context_wipe(void);
+extern void cp_context_install(const CpGrant *grant);
+extern bool cp_context_same_identity(const uint8 *identity);
+extern bool cp_context_valid(void);
+extern void cp_context_rollback_asked(void);
+extern void cp_context_failed(void);
+extern Jsonb *cp_context_claims(void);
+
+/* gate.c */
+extern void cp_gate_init(void);
+
+#endif							/* CLAIMPOOL_H */

@@ -1,0 +1,200 @@
+/*
+ * context.c
+ *		The trusted context of this backend: one store, one reader.
+ *
+ * The bytes live in backend-private memory that no setting, no catalog and no
+ * other session shows.  Only cp_context_install() puts something there, and it
+ * is called with what the proxy's MAC covers and nothing else.
+ */
+#include "claimpool.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+
+static struct
+{
+	bool		present;
+	bool		pending;		/* the transaction that installed it runs still */
+	CpScope		scope;
+	TimestampTz expires;
+	char	   *json;			/* in memory; UTF-8 */
+	Jsonb	   *claims;			/* parsed at the first reading; in memory */
+	MemoryContext memory;
+}			context;
+
+/* Who was here last: outlives the context itself, to tell same from other. */
+static uint8 last_identity[CP_IDENTITY_BYTES];
+static bool has_last_identity = false;
+
+/* The transaction is ending because the client said ROLLBACK. */
+static bool rollback_asked = false;
+
+void
+cp_context_wipe(void)
+{
+	if (context.json != NULL)
+		cp_wipe(context.json, strlen(context.json));
+	if (context.claims != NULL)
+		cp_wipe(context.claims, VARSIZE(context.claims));
+	if (context.memory != NULL)
+		MemoryContextReset(context.memory);
+	context.json = NULL;
+	context.claims = NULL;
+	context.present = false;
+	context.pending = false;
+}
+
+bool
+cp_context_same_identity(const uint8 *identity)
+{
+	return has_last_identity &&
+		memcmp(identity, last_identity, CP_IDENTITY_BYTES) == 0;
+}
+
+/*
+ * Takes a verified grant.  The claims are copied, not parsed: most transactions
+ * never look at them.
+ */
+void
+cp_context_install(const CpGrant *grant)
+{
+	MemoryContext old;
+
+	cp_context_wipe();
+	if (context.memory == NULL)
+		context.memory = AllocSetContextCreate(TopMemoryContext,
+											   "claimpool context",
+											   ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context.memory);
+	context.json = pnstrdup(grant->claims, grant->claims_len);
+	MemoryContextSwitchTo(old);
+
+	context.scope = grant->scope;
+	context.expires = grant->expires;
+	context.pending = true;
+	memcpy(last_identity, grant->identity, CP_IDENTITY_BYTES);
+	has_last_identity = true;
+	context.present = true;
+}
+
+/* Is there a context, and is it still good at this moment? */
+bool
+cp_context_valid(void)
+{
+	return context.present && GetCurrentTimestamp() < context.expires;
+}
+
+/*
+ * Parses JSON into a memory context.  The parser's own message would quote the
+ * claims, so another one takes its place.
+ */
+static Jsonb *
+parse(char *json, MemoryContext memory)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	Jsonb	   *volatile claims = NULL;
+
+	PG_TRY();
+	{
+		char	   *converted = pg_any_to_server(json, strlen(json), PG_UTF8);
+		Datum		parsed = DirectFunctionCall1(jsonb_in, CStringGetDatum(converted));
+
+		MemoryContextSwitchTo(memory);
+		claims = DatumGetJsonbPCopy(parsed);
+		MemoryContextSwitchTo(caller);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+
+	if (claims == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("trusted context is not valid JSON")));
+	return claims;
+}
+
+/*
+ * The claims, or NULL where no context is installed.  The memory is the
+ * store's: copy what must outlive the call.  Expiry is looked up against the
+ * clock: now() stands still for as long as a transaction likes.
+ */
+Jsonb *
+cp_context_claims(void)
+{
+	if (!context.present)
+		return NULL;
+	if (GetCurrentTimestamp() >= context.expires)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("trusted context has expired")));
+	if (context.claims == NULL)
+		context.claims = parse(context.json, context.memory);
+	return context.claims;
+}
+
+/* A ROLLBACK was accepted: the abort that follows is no failure. */
+void
+cp_context_rollback_asked(void)
+{
+	rollback_asked = true;
+}
+
+/* Something failed outside of any transaction. */
+void
+cp_context_failed(void)
+{
+	if (context.present && (context.pending || context.scope == CP_SCOPE_LEASE))
+		cp_context_wipe();
+}
+
+/*
+ * A context of scope lease does not survive a failure: a cancel request can hit
+ * the backend before the next switch() runs, and what the client sent behind
+ * it must then find no context, rather than its predecessor's.
+ *
+ * An abort is no failure if the client asked for it, by ROLLBACK or from inside
+ * a procedure.  (ActivePortal: by the time that an error has reached the top,
+ * PortalRun has put it back to NULL.)
+ */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	bool		asked = rollback_asked || ActivePortal != NULL;
+
+	switch (event)
+	{
+		case XACT_EVENT_ABORT:
+			rollback_asked = false;
+			if (context.pending || !asked)
+				cp_context_failed();
+			break;
+		case XACT_EVENT_COMMIT:
+			rollback_asked = false;
+			context.pending = false;
+			break;
+		case XACT_EVENT_PREPARE:
+			rollback_asked = false;
+			context.pending = false;
+			cp_context_failed();
+			break;
+		default:
+			break;
+	}
+}
+
+void
+cp_context_init(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+}

@@ -1,0 +1,177 @@
+/*
+ * gate.c
+ *		While no context is installed, nothing runs.
+ *
+ * On for a role by ALTER ROLE r SET claimpool.gate = on.  Then a hand-over that
+ * failed means that nothing behind it ran, and the password of the role is of
+ * no use without the proxy.
+ *
+ * Statements reach execution by four ways: the planner, the executor (plans
+ * that were kept), utility commands, and function calls without a statement.
+ */
+#include "claimpool.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/planner.h"
+#include "storage/proc.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+static planner_hook_type next_planner = NULL;
+static ExecutorStart_hook_type next_executor_start = NULL;
+static ProcessUtility_hook_type next_process_utility = NULL;
+static object_access_hook_type next_object_access = NULL;
+
+/*
+ * Parallel workers run what their leader was allowed to run.  A superuser, who
+ * could turn the gate off anyway, is not locked out of a server where somebody
+ * turned it on for all.
+ */
+static bool
+closed(void)
+{
+	return cp_gate && MyBackendType == B_BACKEND &&
+		!cp_context_valid() && !superuser_arg(MyProc->roleId);
+}
+
+static void
+refuse(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("no trusted context is installed"),
+			 errhint("Connect through the proxy.")));
+}
+
+/* What may run behind a closed gate: only what ends or cleans. */
+static bool
+is_harmless(const Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_TransactionStmt:
+			switch (((const TransactionStmt *) statement)->kind)
+			{
+				case TRANS_STMT_PREPARE:
+				case TRANS_STMT_COMMIT_PREPARED:
+				case TRANS_STMT_ROLLBACK_PREPARED:
+					return false;
+				default:
+					return true;
+			}
+		case T_DiscardStmt:
+			return true;
+		case T_VariableSetStmt:
+			return ((const VariableSetStmt *) statement)->kind == VAR_RESET ||
+				((const VariableSetStmt *) statement)->kind == VAR_RESET_ALL;
+		default:
+			return false;
+	}
+}
+
+/* Are these the functions that open the gate? */
+static bool
+is_key(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		found = false;
+	bool		isnull;
+	Datum		source;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	/* Only a superuser can write a function in C. */
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId)
+	{
+		source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+		if (!isnull)
+		{
+			char	   *name = TextDatumGetCString(source);
+
+			found = strcmp(name, "claimpool_switch") == 0 ||
+				strcmp(name, "claimpool_challenge") == 0;
+		}
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+static PlannedStmt *
+gate_planner(Query *parse, const char *query_string, int cursor_options,
+			 ParamListInfo params)
+{
+	if (closed())
+		refuse();
+	if (next_planner)
+		return next_planner(parse, query_string, cursor_options, params);
+	return standard_planner(parse, query_string, cursor_options, params);
+}
+
+static void
+gate_executor_start(QueryDesc *query, int flags)
+{
+	if (closed())
+		refuse();
+	if (next_executor_start)
+		next_executor_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+}
+
+static void
+gate_process_utility(PlannedStmt *pstmt, const char *query_string,
+					 bool read_only_tree, ProcessUtilityContext utility_context,
+					 ParamListInfo params, QueryEnvironment *environment,
+					 DestReceiver *dest, QueryCompletion *completion)
+{
+	Node	   *statement = pstmt->utilityStmt;
+	bool		rollback = IsA(statement, TransactionStmt) &&
+		((TransactionStmt *) statement)->kind == TRANS_STMT_ROLLBACK &&
+		!IsAbortedTransactionBlockState();
+
+	if (closed() && !is_harmless(statement))
+		refuse();
+	if (next_process_utility)
+		next_process_utility(pstmt, query_string, read_only_tree, utility_context,
+							 params, environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query_string, read_only_tree, utility_context,
+								params, environment, dest, completion);
+
+	/*
+	 * In a transaction that has failed already there is no abort to come, and
+	 * the word would be taken for the next one.
+	 */
+	if (rollback && utility_context == PROCESS_UTILITY_TOPLEVEL)
+		cp_context_rollback_asked();
+}
+
+static void
+gate_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
+				   int sub_id, void *arg)
+{
+	if (next_object_access)
+		next_object_access(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_FUNCTION_EXECUTE && closed() && !is_key(object_id))
+		refuse();
+}
+
+void
+cp_gate_init(void)
+{
+	next_planner = planner_hook;
+	planner_hook = gate_planner;
+	next_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = gate_executor_start;
+	next_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = gate_process_utility;
+	next_object_access = object_access_hook;
+	object_access_hook = gate_object_access;
+}

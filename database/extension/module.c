@@ -1,0 +1,75 @@
+/*
+ * module.c
+ *		Entry point: settings and hooks, nothing else.
+ */
+#include "claimpool.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+bool		cp_gate = false;
+bool		cp_keep_interpreters = false;
+char	   *cp_proxy_keys = NULL;
+char	   *cp_key_file = NULL;
+
+static bool
+check_proxy_keys(char **newval, void **extra, GucSource source)
+{
+	if (cp_check_proxy_keys(*newval))
+		return true;
+	GUC_check_errdetail("Write a list of kid:key, the key being 32 bytes in base64url.");
+	return false;
+}
+
+static void
+define_settings(void)
+{
+	DefineCustomBoolVariable("claimpool.gate",
+							 "Refuses statements while no trusted context is installed.",
+							 "Set it for the roles of a pool: ALTER ROLE r SET claimpool.gate = on.",
+							 &cp_gate, false, PGC_SUSET, 0, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("claimpool.keep_interpreters",
+							 "Hands a connection over although PL/Perl, PL/Python or PL/Tcl was used on it.",
+							 "Their session data is then seen by the next identity.",
+							 &cp_keep_interpreters, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("claimpool.proxy_keys",
+							   "Public keys of the proxies, as a list of kid:key.",
+							   "X25519, base64url. Not secret.",
+							   &cp_proxy_keys, "", PGC_SIGHUP, 0,
+							   check_proxy_keys, NULL, NULL);
+
+	DefineCustomStringVariable("claimpool.key_file",
+							   "File with a list of kid:key, where X25519 cannot be used.",
+							   "32 random bytes each, base64url. Only the server may read it.",
+							   &cp_key_file, "", PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+}
+
+void		_PG_init(void);
+
+/*
+ * Loaded later, a user could have planted settings under our names before, and
+ * could run statements before the hooks are there.
+ */
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("claimpool must be loaded by the server"),
+				 errhint("Add claimpool to shared_preload_libraries and restart.")));
+
+	define_settings();
+#if PG_VERSION_NUM >= 150000
+	MarkGUCPrefixReserved("claimpool");
+#else
+	EmitWarningsOnPlaceholders("claimpool");
+#endif
+	cp_context_init();
+	cp_gate_init();
+}

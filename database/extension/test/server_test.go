@@ -1,0 +1,124 @@
+// Package extension_test attacks the extension on real servers, over the wire. It does not know the proxy: the other
+// half of the native dialect is written down a second time here, from PROTOCOL.md.
+package extension_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/pgtest"
+)
+
+// libraries are built once per major version, into a folder that the server's user can read.
+var libraries = struct {
+	sync.Mutex
+	dir   string
+	paths map[int]string
+}{paths: map[int]string{}}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "claimpool-extension")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	libraries.dir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// headers returns the folder of a version's server headers: Debian's, or those that headers.sh fetched. Empty: none.
+func headers(major int) string {
+	for _, dir := range []string{
+		fmt.Sprintf("/usr/include/postgresql/%d/server", major),
+		fmt.Sprintf("../../../.cache/headers/%d", major),
+	} {
+		if _, err := os.Stat(filepath.Join(dir, "postgres.h")); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
+
+// library builds the extension for a version.
+func library(t testing.TB, major int) string {
+	t.Helper()
+	libraries.Lock()
+	defer libraries.Unlock()
+	if path := libraries.paths[major]; path != "" {
+		return path
+	}
+	include, err := filepath.Abs(headers(major))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(libraries.dir, fmt.Sprintf("claimpool%d.so", major))
+	if out, err := exec.Command("./build.sh", include, path).CombinedOutput(); err != nil {
+		t.Fatalf("build for PostgreSQL %d: %v\n%s", major, err, out)
+	}
+	libraries.paths[major] = path
+	return path
+}
+
+// eachVersion runs a test on every server that the extension can be built for. One must exist.
+func eachVersion(t *testing.T, test func(t *testing.T, inst cluster.Installation)) {
+	t.Helper()
+	ran := false
+	for _, inst := range pgtest.Versions(t) {
+		if headers(inst.Major) != "" {
+			ran = true
+			t.Run(fmt.Sprintf("pg%d", inst.Major), func(t *testing.T) { test(t, inst) })
+		}
+	}
+	if !ran {
+		t.Fatal("no PostgreSQL with headers: install postgresql-server-dev, or run test/headers.sh 18")
+	}
+}
+
+// server is a cluster with the extension loaded and its objects made, and a proxy key that it knows.
+type server struct {
+	*pgtest.Cluster
+	key proxyKey
+}
+
+// start makes a cluster with a role "pool" behind the gate and a role "plain" without one.
+func start(t *testing.T, inst cluster.Installation, options ...pgtest.Option) *server {
+	t.Helper()
+	path := library(t, inst.Major)
+	key := newProxyKey(t, "k1")
+	options = append([]pgtest.Option{
+		pgtest.WithSetting("shared_preload_libraries", path),
+		pgtest.WithSetting("claimpool.proxy_keys", key.setting()),
+		pgtest.WithSetting("max_prepared_transactions", "5"),
+	}, options...)
+	s := &server{Cluster: pgtest.Start(t, inst, options...), key: key}
+
+	script, err := os.ReadFile("../claimpool--1.0.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sql, _ := strings.Cut(string(script), "\n") // \echo is psql's
+	admin := s.login(t, cluster.Superuser)
+	admin.mustExec(strings.ReplaceAll(sql, "MODULE_PATHNAME", path))
+	admin.mustExec(`
+		create role pool login password 'pool'; alter role pool set claimpool.gate = on;
+		create role plain login password 'plain';
+		grant create on schema public to plain;
+		create table secrets (tenant text, value int);
+		insert into secrets select 't' || i % 3, i from generate_series(1, 9) i;
+		alter table secrets enable row level security;
+		create policy by_tenant on secrets using (tenant = (select jwt('tenant')));
+		grant select, insert on secrets to pool, plain;
+		create table notes (value text); grant all on notes to pool, plain`)
+	return s
+}
