@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/config"
+)
+
+type checkCommand struct {
+	Config string `short:"c" required:"" placeholder:"FILE" help:"The configuration file."`
+	Strict bool   `help:"Take warnings for errors."`
+}
+
+// Run reads a configuration as serve would, up to the keys and users in its files.
+func (c *checkCommand) Run(env *environment) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	warnings := cfg.Check()
+	for _, w := range warnings {
+		fmt.Fprintln(env.err, w)
+	}
+	is, err := loadIssuers(cfg, env.now)
+	if err != nil {
+		return statusError{err, statusUsage}
+	}
+	for _, s := range is.skipped() {
+		fmt.Fprintln(env.err, s)
+	}
+	if cfg.UsersFile != "" {
+		if _, err := auth.LoadUserlist(cfg.UsersFile); err != nil {
+			return usage("users_file: %w", err)
+		}
+	}
+	if c.Strict && len(warnings) > 0 {
+		return usage("%d warnings", len(warnings))
+	}
+	fmt.Fprintf(env.out, "%s: ok (%d databases, %d rules, %d issuers)\n", c.Config, len(cfg.Databases), len(cfg.Rules), len(cfg.Issuers))
+	return nil
+}
+
+// loadConfig reads a configuration file. Problems in it are the person's to mend: the exit status says so.
+func loadConfig(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return nil, usage("the configuration cannot be used:\n%w", err)
+	}
+	if err != nil {
+		return nil, statusError{err, statusUsage}
+	}
+	return cfg, nil
+}
+
+type explainCommand struct {
+	Key string `arg:"" optional:"" help:"A setting: pool.size, queue_wait, rules[0].tls. Without it: all settings by name."`
+}
+
+// Run prints the manual of a setting.
+func (c *explainCommand) Run(env *environment) error {
+	if c.Key == "" {
+		for _, e := range config.Manual() {
+			fmt.Fprintln(env.out, e.Key)
+		}
+		return nil
+	}
+	text, err := config.Explain(c.Key)
+	if err != nil {
+		return statusError{err, statusUsage}
+	}
+	fmt.Fprint(env.out, text)
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/claimpool/claimpool/config"
+	"github.com/claimpool/claimpool/keyset"
+	"github.com/claimpool/claimpool/token"
+)
+
+// issuers are the configured issuers with their keys, by their names in the configuration.
+type issuers struct {
+	verifiers map[string]*token.Verifier
+	files     map[string]*keyset.Files
+}
+
+// loadIssuers reads the keys of all issuers.
+func loadIssuers(cfg *config.Config, now func() time.Time) (*issuers, error) {
+	is := &issuers{map[string]*token.Verifier{}, map[string]*keyset.Files{}}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
+		declared := cfg.Issuers[name]
+		files, err := keyset.Load(keySpecs(declared.Keys))
+		if err != nil {
+			return nil, fmt.Errorf("issuers.%s.keys: %w", name, err)
+		}
+		v := &token.Verifier{Rules: tokenRules(declared), Keys: files, Clock: now}
+		if err := v.Rules.Check(); err != nil {
+			return nil, fmt.Errorf("issuers.%s: %w", name, err)
+		}
+		is.verifiers[name], is.files[name] = v, files
+	}
+	return is, nil
+}
+
+// set returns the issuers of a rule; without names, all of them.
+func (is *issuers) set(names ...string) (*token.Set, error) {
+	if len(names) == 0 {
+		names = slices.Sorted(maps.Keys(is.verifiers))
+	}
+	var list []*token.Verifier
+	for _, name := range names {
+		v, ok := is.verifiers[name]
+		if !ok {
+			return nil, fmt.Errorf("there is no issuer %q", name)
+		}
+		list = append(list, v)
+	}
+	return token.NewSet(list...)
+}
+
+// skipped says which keys are in the files but not used, and why.
+func (is *issuers) skipped() []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(is.files)) {
+		for _, s := range is.files[name].Skipped() {
+			list = append(list, fmt.Sprintf("warning: issuers.%s.keys: %s: key %q is left out: %s", name, s.File, s.KID, s.Reason))
+		}
+	}
+	return list
+}
+
+func keySpecs(files []config.KeyFile) []keyset.Spec {
+	specs := make([]keyset.Spec, len(files))
+	for i, f := range files {
+		specs[i] = keyset.Spec{File: f.File, Algorithms: f.Algorithms, KID: f.KID}
+	}
+	return specs
+}
+
+func tokenRules(is config.Issuer) token.Rules {
+	return token.Rules{
+		Issuer: is.Issuer, Audience: is.Audience, Types: is.Types,
+		Leeway: is.Leeway, MaxLifetime: is.MaxLifetime,
+		RequiredClaims: is.RequiredClaims, SubjectClaim: is.SubjectClaim,
+		Role: token.RoleRule{From: token.RoleFrom(is.Role.From), Claim: is.Role.Claim, Value: is.Role.Value, Allow: is.Role.Allow},
+	}
+}
