@@ -1,0 +1,110 @@
+package loop
+
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller is epoll, edge-triggered: a connection is registered once, with all that it will ever wait for, and no event
+// costs a second system call.
+type poller struct {
+	epfd   int
+	wakefd int
+	events [maxEvents]unix.EpollEvent
+}
+
+const epollInterest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | 1<<31 // EPOLLET
+
+func newPoller() (poller, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return poller{}, err
+	}
+	wakefd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epfd)
+		return poller{}, err
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); err != nil {
+		unix.Close(epfd)
+		unix.Close(wakefd)
+		return poller{}, err
+	}
+	return poller{epfd: epfd, wakefd: wakefd}, nil
+}
+
+func (p *poller) add(c *Conn) error {
+	// Fd and Pad are the 64 bits that the kernel hands back: the descriptor and which connection it was then.
+	ev := unix.EpollEvent{Events: epollInterest, Fd: int32(c.fd), Pad: int32(c.gen)}
+	return unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, c.fd, &ev)
+}
+
+// remove does nothing: closing the last descriptor of a socket takes it out of epoll.
+func (p *poller) remove(*Conn) {}
+
+// poll asks without waiting, by a raw system call: it returns at once, so the scheduler need not know.
+func (p *poller) poll(*Loop) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.epfd),
+		uintptr(unsafe.Pointer(&p.events[0])), maxEvents, 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// wait blocks, known to the scheduler: otherwise the collector's stop-the-world would wait for this call.
+func (p *poller) wait(_ *Loop, d time.Duration) int {
+	ms := -1
+	if d >= 0 {
+		ms = int((d + time.Millisecond - 1) / time.Millisecond)
+	}
+	n, err := unix.EpollWait(p.epfd, p.events[:], ms)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (p *poller) event(i int) (fd int, gen uint32, what happening) {
+	ev := &p.events[i]
+	if ev.Fd < 0 {
+		var drain [8]byte
+		unix.Read(p.wakefd, drain[:])
+		return -1, 0, 0
+	}
+	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		what |= readable
+	}
+	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		what |= hangup
+	}
+	if ev.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		what |= writable
+	}
+	return int(ev.Fd), uint32(ev.Pad), what
+}
+
+func (p *poller) wake() {
+	one := [8]byte{1}
+	unix.Write(p.wakefd, one[:])
+}
+
+func (p *poller) close() {
+	unix.Close(p.epfd)
+	unix.Close(p.wakefd)
+}
+
+// read and write are raw: the descriptor does not block, so the scheduler need not know.
+func read(fd int, b []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	return int(n), errno
+}
+
+func write(fd int, b []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	return int(n), errno
+}

@@ -1,0 +1,118 @@
+//go:build unix && !linux
+
+package loop
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller is poll(2): slower with many connections, but the same small interface, so that people can work on systems
+// other than Linux.
+type poller struct {
+	fds   []unix.PollFd
+	gens  []uint32
+	fired []int
+	wakeR int
+	wakeW int
+}
+
+func newPoller() (poller, error) {
+	var p [2]int
+	if err := unix.Pipe(p[:]); err != nil {
+		return poller{}, err
+	}
+	for _, fd := range p {
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return poller{}, err
+		}
+	}
+	return poller{wakeR: p[0], wakeW: p[1]}, nil
+}
+
+func (p *poller) add(*Conn) error { return nil }
+
+func (p *poller) remove(*Conn) {}
+
+func (p *poller) poll(l *Loop) int { return p.ask(l, 0) }
+
+func (p *poller) wait(l *Loop, d time.Duration) int {
+	ms := -1
+	if d >= 0 {
+		ms = int((d + time.Millisecond - 1) / time.Millisecond)
+	}
+	return p.ask(l, ms)
+}
+
+func (p *poller) ask(l *Loop, ms int) int {
+	p.fds = append(p.fds[:0], unix.PollFd{Fd: int32(p.wakeR), Events: unix.POLLIN})
+	p.gens = append(p.gens[:0], 0)
+	for _, c := range l.conns {
+		if c == nil {
+			continue
+		}
+		var events int16
+		if !c.paused {
+			events |= unix.POLLIN
+		}
+		if len(c.out) > 0 {
+			events |= unix.POLLOUT
+		}
+		p.fds = append(p.fds, unix.PollFd{Fd: int32(c.fd), Events: events})
+		p.gens = append(p.gens, c.gen)
+	}
+	p.fired = p.fired[:0]
+	if _, err := unix.Poll(p.fds, ms); err != nil {
+		return 0
+	}
+	for i := range p.fds {
+		if p.fds[i].Revents != 0 {
+			p.fired = append(p.fired, i)
+		}
+	}
+	return len(p.fired)
+}
+
+func (p *poller) event(i int) (fd int, gen uint32, what happening) {
+	k := p.fired[i]
+	if k == 0 {
+		var drain [64]byte
+		unix.Read(p.wakeR, drain[:])
+		return -1, 0, 0
+	}
+	re := p.fds[k].Revents
+	if re&(unix.POLLIN|unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
+		what |= readable
+	}
+	if re&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
+		what |= hangup
+	}
+	if re&(unix.POLLOUT|unix.POLLHUP|unix.POLLERR) != 0 {
+		what |= writable
+	}
+	return int(p.fds[k].Fd), p.gens[k], what
+}
+
+func (p *poller) wake() { unix.Write(p.wakeW, []byte{1}) }
+
+func (p *poller) close() {
+	unix.Close(p.wakeR)
+	unix.Close(p.wakeW)
+}
+
+func read(fd int, b []byte) (int, syscall.Errno) { return result(unix.Read(fd, b)) }
+
+func write(fd int, b []byte) (int, syscall.Errno) { return result(unix.Write(fd, b)) }
+
+func result(n int, err error) (int, syscall.Errno) {
+	if err == nil {
+		return n, 0
+	}
+	if errno, ok := err.(syscall.Errno); ok {
+		return 0, errno
+	}
+	return 0, syscall.EIO
+}

@@ -1,0 +1,181 @@
+package loop
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"time"
+)
+
+// A TLS connection speaks crypto/tls in both of its lives. During login it reads and writes a socket and blocks; in the
+// loop it reads from memory, and a Read that finds none answers with a temporary error, after which crypto/tls goes on
+// where it stopped. The Carrier stands between the two.
+
+// corkSize is the size of a write that would make more than one TLS record: those are collected and sent together.
+const corkSize = 16 << 10
+
+// Carrier is the connection below crypto/tls: first a socket, then, once the loop has it, memory.
+type Carrier struct {
+	net.Conn        // the socket, during login
+	c        *Conn  // the loop's connection, after it
+	in       []byte // records read, not yet taken by crypto/tls
+	held     []byte // the buffer behind in, when it belongs to this carrier
+	cork     bool
+}
+
+// NewCarrier wraps a socket, before its TLS handshake.
+func NewCarrier(c net.Conn) *Carrier { return &Carrier{Conn: c} }
+
+func (k *Carrier) moveInto(c *Conn) {
+	k.c = c
+	k.Conn = nil
+}
+
+// Read is for crypto/tls.
+func (k *Carrier) Read(b []byte) (int, error) {
+	if k.c == nil {
+		return k.Conn.Read(b)
+	}
+	if len(k.in) == 0 {
+		return 0, wouldBlock{}
+	}
+	n := copy(b, k.in)
+	k.in = k.in[n:]
+	return n, nil
+}
+
+// Write is for crypto/tls.
+func (k *Carrier) Write(b []byte) (int, error) {
+	if k.c == nil {
+		return k.Conn.Write(b)
+	}
+	c := k.c
+	if c.closed {
+		return 0, errClosed
+	}
+	if k.cork {
+		c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)
+	} else {
+		c.writeRaw(b)
+	}
+	return len(b), nil
+}
+
+// Close is for crypto/tls: in the loop, the descriptor is the loop's to close.
+func (k *Carrier) Close() error {
+	if k.c == nil {
+		return k.Conn.Close()
+	}
+	return nil
+}
+
+// SetDeadline has a meaning only during login; in the loop nothing blocks.
+func (k *Carrier) SetDeadline(t time.Time) error {
+	if k.c == nil {
+		return k.Conn.SetDeadline(t)
+	}
+	return nil
+}
+
+// SetReadDeadline is SetDeadline for reading.
+func (k *Carrier) SetReadDeadline(t time.Time) error {
+	if k.c == nil {
+		return k.Conn.SetReadDeadline(t)
+	}
+	return nil
+}
+
+// SetWriteDeadline is SetDeadline for writing.
+func (k *Carrier) SetWriteDeadline(t time.Time) error {
+	if k.c == nil {
+		return k.Conn.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// wouldBlock is the answer of a carrier without bytes. crypto/tls keeps no error that calls itself temporary.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "no bytes yet" }
+func (wouldBlock) Timeout() bool   { return true }
+func (wouldBlock) Temporary() bool { return true }
+
+type transport struct {
+	conn    *tls.Conn
+	carrier *Carrier
+}
+
+// readTLS fills b from the records that are there, reading more of them while the kernel has some.
+func (c *Conn) readTLS(b []byte) (n int) {
+	k := c.tls.carrier
+	if len(k.in) == 0 {
+		c.pull()
+	}
+	c.more = false
+	for n < len(b) {
+		m, err := c.tls.conn.Read(b[n:])
+		n += m
+		if err == nil {
+			continue
+		}
+		if _, ok := err.(wouldBlock); !ok {
+			if c.failed == nil {
+				c.failed = err
+			}
+			break
+		}
+		if !c.pull() {
+			break
+		}
+	}
+	if n == len(b) {
+		c.more = true // crypto/tls may hold decrypted bytes
+	}
+	c.hold()
+	return n
+}
+
+// pull reads records from the kernel.
+func (c *Conn) pull() bool {
+	k := c.tls.carrier
+	n := c.readRaw(c.loop.cipher)
+	if n == 0 {
+		if c.failed == io.EOF {
+			c.failed = io.ErrUnexpectedEOF // a peer that says goodbye sends close_notify first (RFC 8446, section 6.1)
+		}
+		return false
+	}
+	if k.held != nil { // all of it has been taken
+		c.loop.buffers.put(k.held)
+		k.held = nil
+	}
+	k.in = c.loop.cipher[:n]
+	return true
+}
+
+// hold saves records that crypto/tls has not taken yet: the loop's buffer is the next connection's.
+func (c *Conn) hold() {
+	k := c.tls.carrier
+	if len(k.in) == 0 {
+		c.loop.buffers.put(k.held)
+		k.in, k.held = nil, nil
+		return
+	}
+	c.more = true
+	if k.held != nil {
+		return // in is a part of held already
+	}
+	k.held = append(c.loop.buffers.get(len(k.in)), k.in...)
+	k.in = k.held
+}
+
+func (c *Conn) writeTLS(b []byte) {
+	if len(b) < corkSize {
+		c.tls.conn.Write(b)
+		return
+	}
+	c.tls.carrier.cork = true
+	c.tls.conn.Write(b)
+	c.tls.carrier.cork = false
+	c.flush()
+}

@@ -1,0 +1,125 @@
+package loop
+
+import "syscall"
+
+// Write sends b: what the kernel does not take at once is copied and follows later (see Blocked). It never fails
+// visibly: when the connection is broken, the handler's Closed says so.
+func (c *Conn) Write(b []byte) {
+	if c.closed || c.broken || len(b) == 0 {
+		return
+	}
+	c.gather = false
+	if c.tls != nil {
+		c.writeTLS(b)
+		return
+	}
+	c.writeRaw(b)
+}
+
+// WriteSoon is Write for bytes that nobody waits for yet (COPY data): they may be collected with what follows, for as
+// long as the loop has other work at hand.
+func (c *Conn) WriteSoon(b []byte) {
+	if c.closed || c.broken || len(b) == 0 {
+		return
+	}
+	if c.Blocked() || len(b) >= gatherSize || c.tls != nil {
+		c.Write(b)
+		return
+	}
+	c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)
+	if len(c.out) >= gatherSize {
+		c.gather = false
+		c.flush()
+		return
+	}
+	if !c.gather {
+		c.gather = true
+		c.waited = 0
+		c.loop.gather = append(c.loop.gather, c)
+	}
+}
+
+// Blocked reports whether the peer cannot take bytes now. Whoever writes stops reading its source until Drained.
+func (c *Conn) Blocked() bool { return len(c.out) > 0 && !c.gather }
+
+func (c *Conn) writeRaw(b []byte) {
+	if len(c.out) > 0 {
+		c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)
+		c.flush()
+		return
+	}
+	n := c.send(b)
+	if c.broken || n == len(b) {
+		return
+	}
+	c.out = append(c.loop.buffers.get(len(b)-n), b[n:]...)
+	c.sent = 0
+}
+
+// flush sends what waits.
+func (c *Conn) flush() {
+	for c.sent < len(c.out) && !c.broken {
+		n := c.send(c.out[c.sent:])
+		if n == 0 {
+			return
+		}
+		c.sent += n
+	}
+	c.loop.buffers.put(c.out)
+	c.out, c.sent = nil, 0
+}
+
+// send writes once and gives how much the kernel took; 0 means that it will say when it can take more.
+func (c *Conn) send(b []byte) int {
+	for {
+		n, errno := write(c.fd, b)
+		switch errno {
+		case 0:
+			return n
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			return 0
+		default:
+			// The handler hears of it from the reading side, in its own turn and never in the middle of a Write.
+			c.broken = true
+			c.flags |= readable | hangup
+			c.loop.enqueue(c)
+			return 0
+		}
+	}
+}
+
+// flushGathered sends what was collected, since the loop has nothing else to do.
+func (l *Loop) flushGathered() {
+	for i, c := range l.gather {
+		l.gather[i] = nil
+		c.release()
+	}
+	l.gather = l.gather[:0]
+}
+
+// ageGathered sends what has waited long enough in a busy loop.
+func (l *Loop) ageGathered() {
+	kept := l.gather[:0]
+	for _, c := range l.gather {
+		c.waited++
+		if c.closed || !c.gather {
+			continue
+		}
+		if c.waited > maxGatherRounds {
+			c.release()
+			continue
+		}
+		kept = append(kept, c)
+	}
+	clear(l.gather[len(kept):])
+	l.gather = kept
+}
+
+func (c *Conn) release() {
+	if !c.closed && c.gather {
+		c.gather = false
+		c.flush()
+	}
+}
