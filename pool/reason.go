@@ -1,0 +1,53 @@
+package pool
+
+// Reason says why a server connection is not used again. When unsure, close: every doubt has its own reason, so that an
+// operator can see which one costs connections.
+type Reason uint8
+
+// The reasons.
+const (
+	Keep           Reason = iota // no reason: it goes back to the idle ones
+	IdleTimeout                  // idle for too long
+	Lifetime                     // too old
+	Shrunk                       // more servers than the pool may have
+	Isolated                     // strict isolation: it has served another identity
+	Reconfigured                 // the configuration has changed, or the proxy is stopping
+	ServerClosed                 // PostgreSQL closed it, or the network did
+	ServerError                  // it said something that a server cannot say at that point
+	CheckFailed                  // no sign of life in time
+	HandoverFailed               // a step of the hand-over did not get its answer
+	LeftInQuery                  // its client left while a request had no complete answer
+	LeftInCopy                   // its client left in the middle of COPY
+	LeftInMessage                // its client left in the middle of a message
+	LeftUnsynced                 // its client left without the Sync that ends a batch
+	RollbackFailed               // the transaction that its client left open did not roll back at once
+	OutOfStep                    // requests and answers could not be matched for certain
+	CancelUnsure                 // a cancel request may still be on its way to it
+	TokenExpired                 // its client's proof ran out in the middle of a transaction
+	NotAllowed                   // its client did what the pool mode does not allow
+	SessionOver                  // session mode: what a session leaves behind was not reset
+	reasonCount
+)
+
+var reasonNames = [reasonCount]string{
+	"keep", "idle_timeout", "lifetime", "pool_shrunk", "isolated", "reconfigured", "server_closed", "server_error",
+	"check_failed", "handover_failed", "left_in_query", "left_in_copy", "left_in_message", "left_unsynced",
+	"rollback_failed", "out_of_step", "cancel_unsure", "token_expired", "not_allowed", "session_over",
+}
+
+// String is the reason's name in logs and metrics.
+func (r Reason) String() string {
+	if r < reasonCount {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Reasons lists all reasons to close, for metrics.
+func Reasons() []Reason {
+	all := make([]Reason, 0, reasonCount-1)
+	for r := Keep + 1; r < reasonCount; r++ {
+		all = append(all, r)
+	}
+	return all
+}
