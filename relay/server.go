@@ -1,0 +1,169 @@
+package relay
+
+import "github.com/claimpool/claimpool/wire"
+
+// Event is what FromServer has found.
+type Event uint8
+
+// The events.
+const (
+	None      Event = iota // all that could be looked at was
+	Parameter              // the last message to forward is a ParameterStatus; see Reply.Name and Reply.Value
+)
+
+// Reply says what to do with bytes of the server: forward the first Forward of them, drop the Drop bytes behind those,
+// and call FromServer again with the rest unless Done.
+type Reply struct {
+	Forward, Drop int
+	Event         Event
+	Done          bool
+	Name, Value   string // of a ParameterStatus
+}
+
+// FromServer looks at bytes of the server. An error means that the server speaks nonsense: it must be closed, and so must
+// the client, who may have half a message.
+func (r *Relay) FromServer(b []byte) (Reply, error) {
+	n := 0
+	for {
+		if r.fromServer > 0 {
+			k := min(r.fromServer, len(b)-n)
+			r.fromServer -= k
+			if r.dropping {
+				r.dropping = r.fromServer > 0
+				return Reply{Drop: k, Done: k == len(b)}, nil
+			}
+			n += k
+			if r.fromServer > 0 {
+				return Reply{Forward: n, Done: true}, nil
+			}
+		}
+		typ, size, ok, err := wire.Header(b[n:])
+		if err != nil {
+			return Reply{Forward: n}, err
+		}
+		if !ok {
+			return Reply{Forward: n, Done: true}, nil
+		}
+		switch typ {
+		case wire.MsgDataRow, wire.MsgCopyData, wire.MsgRowDescription, wire.MsgCommandComplete:
+			// The bulk of all traffic.
+		case wire.MsgReadyForQuery:
+			if size != 1 {
+				return Reply{Forward: n}, wire.ErrLength
+			}
+			if len(b)-n <= wire.HeaderLen {
+				return Reply{Forward: n, Done: true}, nil
+			}
+			if err := r.ready(b[n+wire.HeaderLen]); err != nil {
+				return Reply{Forward: n}, err
+			}
+		default:
+			reply, stop, err := r.other(b, n, typ, size)
+			if stop || err != nil {
+				return reply, err
+			}
+		}
+		n += wire.HeaderLen
+		r.fromServer = size
+	}
+}
+
+// ready takes a ReadyForQuery.
+func (r *Relay) ready(status byte) error {
+	switch status {
+	case wire.StatusIdle, wire.StatusInTransaction, wire.StatusFailed:
+	default:
+		return violation("unknown transaction status from server")
+	}
+	r.status = status
+	if r.due == 0 {
+		return violation("server is ready without having been asked")
+	}
+	r.due--
+	r.copyIn = false
+	return nil
+}
+
+// other takes the messages that are rare. stop means that the scan ends here with the reply.
+func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bool, err error) {
+	whole := len(b)-n >= wire.HeaderLen+size
+	switch typ {
+	case wire.MsgNotificationResponse:
+		if r.notify {
+			return Reply{}, false, nil
+		}
+		if n > 0 {
+			return Reply{Forward: n}, true, nil // first what stands before it
+		}
+		r.dropping = true
+		r.fromServer = size
+		if size == 0 {
+			r.dropping = false
+		}
+		return Reply{Drop: wire.HeaderLen, Done: len(b) == wire.HeaderLen}, true, nil
+	case wire.MsgParameterStatus:
+		if size > maxWhole {
+			return Reply{Forward: n}, true, wire.ErrLength
+		}
+		if !whole {
+			return Reply{Forward: n, Done: true}, true, nil
+		}
+		end := n + wire.HeaderLen + size
+		name, value, err := wire.ParseParameterStatus(b[n+wire.HeaderLen : end])
+		return Reply{Forward: end, Event: Parameter, Name: name, Value: value, Done: end == len(b)}, true, err
+	case wire.MsgErrorResponse:
+		if size <= maxWhole && !whole {
+			return Reply{Forward: n, Done: true}, true, nil
+		}
+		if whole {
+			r.failed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
+		}
+		r.copyIn = false
+	case wire.MsgCopyInResponse:
+		r.copyBegins()
+	case wire.MsgCopyBothResponse:
+		r.streaming = true
+	case wire.MsgNoticeResponse, wire.MsgCopyOutResponse, wire.MsgCopyDone, wire.MsgParseComplete, wire.MsgBindComplete,
+		wire.MsgCloseComplete, wire.MsgNoData, wire.MsgParameterDescription, wire.MsgPortalSuspended,
+		wire.MsgEmptyQueryResponse, wire.MsgFunctionCallResponse:
+	default:
+		// Authentication and key messages cannot come after login; an unknown one means that we are out of step.
+		return Reply{Forward: n}, true, violation("unexpected message from server")
+	}
+	return Reply{}, false, nil
+}
+
+// copyBegins takes a CopyInResponse. From here to CopyDone or CopyFail the server ignores Sync, those that were sent
+// ahead included: libpq sends one behind the Execute that begins the COPY.
+func (r *Relay) copyBegins() {
+	r.copyIn = true
+	switch {
+	case r.due == 0 && r.unsynced: // a batch with Flush in place of Sync
+	case r.due == 1 && !r.unsynced && r.syncs&1 == 0: // COPY by Query
+	case r.due == 1 && !r.unsynced: // COPY by Execute, its Sync sent ahead: that one is never answered
+		r.due = 0
+		r.unsynced = true
+	default:
+		r.unsure = true
+	}
+}
+
+// failed looks for FATAL and PANIC, after which the server closes the connection.
+func (r *Relay) failed(body []byte) {
+	// The severity comes first; V is the one that is never translated.
+	for len(body) > 1 {
+		code := body[0]
+		body = body[1:]
+		end := 0
+		for end < len(body) && body[end] != 0 {
+			end++
+		}
+		if v := string(body[:end]); code == 'V' && (v == "FATAL" || v == "PANIC") {
+			r.fatal = true
+		}
+		if end == len(body) {
+			return
+		}
+		body = body[end+1:]
+	}
+}
