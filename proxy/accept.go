@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// acceptPause is how long accepting rests after an error such as "too many open files": the listener would give the same
+// error again at once and take a whole core.
+const acceptPause = 50 * time.Millisecond
+
+// accept takes clients in. It waits for a free login slot first: in a storm of logins the rest waits in the kernel, and
+// the running clients hardly notice.
+func (p *Proxy) accept(l *Listener) error {
+	for {
+		select {
+		case p.slots <- struct{}{}:
+		case <-p.ctx.Done():
+			return nil
+		}
+		conn, err := l.Accept()
+		if err != nil {
+			<-p.slots
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			p.log.Warn("could not accept a client", claimpool.LogErr, err)
+			select {
+			case <-time.After(acceptPause):
+				continue
+			case <-p.ctx.Done():
+				return nil
+			}
+		}
+		if !p.welcome(conn) {
+			<-p.slots
+			conn.Close()
+			continue
+		}
+		go func() {
+			defer p.logins.Done()
+			defer func() { <-p.slots }()
+			defer p.forget(conn)
+			p.walk(l, conn)
+		}()
+	}
+}
+
+// welcome counts the client in, unless the proxy is stopping.
+func (p *Proxy) welcome(conn net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.draining {
+		return false
+	}
+	p.count.Add(1)
+	p.logins.Add(1)
+	p.pending[conn] = struct{}{}
+	return true
+}
+
+func (p *Proxy) forget(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.pending, conn)
+}
+
+// walk takes one client from its first byte into an event loop, or refuses it. It owns the client's count.
+func (p *Proxy) walk(l *Listener, conn net.Conn) {
+	v := &visitor{proxy: p, raw: conn, listener: l, number: p.number.Add(1)}
+	cfg := p.config.Load()
+	ctx, cancel := context.WithTimeout(p.ctx, cfg.Limits.LoginTimeout)
+	defer cancel()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+	err := v.handshake(ctx, cfg)
+	if err == nil {
+		return
+	}
+	p.count.Add(-1)
+	v.refuse(err)
+}
+
+// refuse tells the client what it may know, the log everything, and closes.
+func (v *visitor) refuse(err error) {
+	defer v.raw.Close()
+	attrs := v.attrs()
+	var e *claimpool.Error
+	if !errors.As(err, &e) {
+		if !errors.Is(err, errDone) {
+			v.proxy.log.Debug("client left before its login was over", append(attrs, claimpool.LogErr, err)...)
+		}
+		return
+	}
+	v.proxy.log.Warn("connection refused", append(attrs, claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())...)
+	if v.hello == nil {
+		return
+	}
+	v.raw.SetDeadline(time.Now().Add(lastWords))
+	if _, err := v.hello.Conn.Write(wire.AppendError(v.hello.AppendNegotiation(nil), "FATAL", e)); err != nil {
+		return
+	}
+	v.closeSoftly()
+}
+
+// lastWords is how long the answer to a refused client may take to go out.
+const lastWords = 2 * time.Second

@@ -1,0 +1,263 @@
+package proxy
+
+import (
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/relay"
+	"github.com/claimpool/claimpool/trusted"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// clientState says where on the walk a client is (steps 7 to 11).
+type clientState uint8
+
+const (
+	idle      clientState = iota // no server; the next message begins a transaction
+	waiting                      // in the queue of its pool
+	receiving                    // has a server that is being handed over to it
+	relaying                     // has a server
+	refused                      // its request got an error in place of a server, and is skipped
+	left                         // gone
+)
+
+// maxHold is how much of a long first message is read before a server is taken for it.
+const maxHold = 16 << 10
+
+// client is a client after its login. It belongs to its hub's goroutine, but for number, id and long, which never change.
+type client struct {
+	conn     *loop.Conn
+	pool     *sharedPool
+	entry    *pool.Entry
+	identity *claimpool.Identity
+	settings *trusted.Settings
+	server   *backend     // in receiving and relaying
+	ticket   *pool.Ticket // in waiting
+	addr     netip.AddrPort
+	since    time.Time
+	active   time.Time // the end of the last transaction, or the last sign of one
+	number   uint64
+	solo     relay.Solo
+	index    int // in hub.clients
+	id       uint32
+	state    clientState
+	attempts uint8 // hand-overs that failed for the request at hand
+	long     bool  // protocol 3.2: a long cancel key
+}
+
+// Data is part of loop.Handler.
+func (c *client) Data(b []byte) int {
+	switch c.state {
+	case idle:
+		return c.begin(b)
+	case relaying:
+		return c.forward(b)
+	case refused:
+		return c.skip(b)
+	}
+	return 0 // paused; it stays for later
+}
+
+// begin is step 7: the first message of a transaction.
+func (c *client) begin(b []byte) int {
+	drop, ready, terminate, err := c.solo.First(b, maxHold)
+	switch {
+	case err != nil:
+		c.fatal(claimpool.AsError(err))
+		return len(b)
+	case terminate:
+		c.leave("client said goodbye")
+		return len(b)
+	case !ready:
+		return drop
+	}
+	now := c.conn.Loop().Now()
+	if c.identity.Expired(now) {
+		c.fatal(&claimpool.Error{
+			Code: claimpool.CodeInvalidAuthorization, Message: "token has expired",
+			Hint: "Connect again with a new token.",
+		})
+		return len(b)
+	}
+	if c.pool.removed {
+		c.fatal(errRemoved)
+		return len(b)
+	}
+	return drop + c.acquire(b[drop:], now)
+}
+
+// acquire is step 8: a server, or a place in the queue. It returns how much of b has been used.
+func (c *client) acquire(b []byte, now time.Time) int {
+	h := c.pool.hub
+	t := h.ticket(c)
+	m, verdict := c.pool.pool.Acquire(t, now)
+	switch verdict {
+	case pool.Granted:
+		h.tickets = append(h.tickets, t)
+		return c.lease(m.Value.(*backend), b, now)
+	case pool.Queued:
+		c.ticket = t
+		c.state = waiting
+		c.conn.Pause()
+		c.pool.grow(now)
+		return 0
+	}
+	h.tickets = append(h.tickets, t)
+	c.turnAway(errQueueFull)
+	return c.skip(b)
+}
+
+// granted says that the wait in the queue is over. What the client has sent waits in its connection.
+func (c *client) granted(s *backend, now time.Time) {
+	c.pool.hub.tickets = append(c.pool.hub.tickets, c.ticket)
+	c.ticket = nil
+	c.lease(s, nil, now)
+	if c.state == relaying {
+		c.conn.Resume()
+	}
+}
+
+// lease begins the use of a server: at once when it carries the client's identity already, else with step 9, the
+// hand-over. It returns how much of b has been used.
+func (c *client) lease(s *backend, b []byte, now time.Time) int {
+	c.server, s.client = s, c
+	s.relay.Begin(c.pool.pool.Config().Mode == pool.Session)
+	if s.session.Ready(c.identity, c.settings, now) && !s.stale(now) {
+		c.state, s.state = relaying, serving
+		if len(b) == 0 {
+			return 0
+		}
+		return c.forward(b)
+	}
+	c.state = receiving
+	c.conn.Pause()
+	s.handOver(c, now)
+	return 0
+}
+
+// received says that the hand-over is complete.
+func (c *client) received() {
+	c.state = relaying
+	c.conn.Resume()
+}
+
+// forward is step 10 in the direction of the server.
+func (c *client) forward(b []byte) int {
+	s := c.server
+	n, terminate, err := s.relay.FromClient(b)
+	if n > 0 {
+		if s.relay.Copying() {
+			s.conn.WriteSoon(b[:n])
+		} else {
+			s.conn.Write(b[:n])
+		}
+	}
+	switch {
+	case err != nil:
+		c.fatal(claimpool.AsError(err))
+		return len(b)
+	case terminate:
+		c.leave("client said goodbye")
+		return len(b)
+	case s.conn.Blocked():
+		c.conn.Pause()
+	}
+	if s.relay.Over() { // nothing that has an answer, or the rest of a failed COPY
+		c.transactionOver()
+	}
+	return n
+}
+
+// transactionOver is step 11, when the pool mode lets the server go.
+func (c *client) transactionOver() {
+	mode := c.pool.pool.Config().Mode
+	if mode == pool.Session && !c.pool.hub.draining {
+		return
+	}
+	s := c.server
+	c.server, s.client = nil, nil
+	c.state = idle
+	now := c.conn.Loop().Now()
+	c.active, c.attempts = now, 0
+	if mode == pool.Session {
+		s.session.Soil()
+	}
+	s.release(now)
+	if c.pool.hub.draining {
+		c.farewell(errStopping)
+	}
+}
+
+// turnAway answers the client's request with an error in place of a server; the connection goes on.
+func (c *client) turnAway(e *claimpool.Error) {
+	if c.ticket != nil {
+		c.pool.hub.tickets = append(c.pool.hub.tickets, c.ticket)
+		c.ticket = nil
+	}
+	c.pool.hub.proxy.log.Warn("request refused", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
+		claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())
+	c.conn.Write(wire.AppendError(nil, "ERROR", e))
+	c.state, c.attempts = refused, 0
+	c.solo.Refuse()
+	c.conn.Resume()
+}
+
+// skip passes over a request that has been refused.
+func (c *client) skip(b []byte) int {
+	n, done, terminate, err := c.solo.Skip(b)
+	switch {
+	case err != nil:
+		c.fatal(claimpool.AsError(err))
+		return len(b)
+	case terminate:
+		c.leave("client said goodbye")
+		return len(b)
+	case !done:
+		return n
+	}
+	c.conn.Write(wire.AppendReadyForQuery(nil, wire.StatusIdle))
+	c.state = idle
+	if c.pool.hub.draining {
+		c.farewell(errStopping)
+		return len(b)
+	}
+	if n < len(b) {
+		c.conn.Resume() // what stands behind it begins anew
+	}
+	return n
+}
+
+// observe notes a setting that the client has changed, as PostgreSQL reports it.
+func (c *client) observe(name, value string) {
+	if followed(name) {
+		c.settings = c.pool.hub.intern.With(c.settings, name, value)
+		c.server.session.Observed(c.settings)
+	}
+}
+
+// Drained is part of loop.Handler: the client has taken what the server sent.
+func (c *client) Drained() {
+	if c.server != nil && c.state == relaying {
+		c.server.conn.Resume()
+	}
+}
+
+// Hangup is part of loop.Handler: a client in the queue has left.
+func (c *client) Hangup() {
+	if c.state == waiting || c.state == receiving {
+		c.leave("client closed the connection")
+	}
+}
+
+// Closed is part of loop.Handler.
+func (c *client) Closed(err error) {
+	if err == io.EOF {
+		c.gone("client closed the connection")
+		return
+	}
+	c.gone("connection lost: " + err.Error())
+}

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/trusted"
+)
+
+// hub is everything that one event loop serves. A pool belongs to one hub, and so do all of its clients and servers:
+// nothing on the way of a transaction crosses between loops (docs/adr/0001-a-pool-belongs-to-a-loop.md). All fields belong
+// to the loop's goroutine.
+type hub struct {
+	proxy    *Proxy
+	loop     *loop.Loop
+	pools    map[poolKey]*sharedPool
+	clients  []*client
+	intern   trusted.Intern
+	tickets  []*pool.Ticket // unused ones
+	scratch  []byte         // for building hand-overs
+	draining bool
+}
+
+// sweepInterval is how often idle servers and clients are looked at. Their times are limits, not appointments.
+const sweepInterval = time.Second
+
+func newHub(p *Proxy, l *loop.Loop) *hub {
+	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}}
+	l.Post(h.sweep)
+	return h
+}
+
+// adopt takes over a client that has logged in.
+func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, settings [][2]string) {
+	c.since = h.loop.Now()
+	c.active = c.since
+	c.settings = h.intern.Of(settings)
+	c.entry = c.pool.pool.Enter(c.identity.Key())
+	c.index = len(h.clients)
+	h.clients = append(h.clients, c)
+	conn, err := h.loop.Add(fd, t, carrier, c, nil)
+	if err != nil {
+		c.gone("could not be watched: " + err.Error())
+		return
+	}
+	c.conn = conn
+	if h.draining {
+		c.farewell(errStopping)
+	}
+}
+
+// drop forgets a client.
+func (h *hub) drop(c *client) {
+	last := len(h.clients) - 1
+	h.clients[c.index] = h.clients[last]
+	h.clients[c.index].index = c.index
+	h.clients[last] = nil
+	h.clients = h.clients[:last]
+}
+
+// sweep looks after what only time changes.
+func (h *hub) sweep() {
+	now := h.loop.Now()
+	limits := &h.proxy.config.Load().Limits
+	for i := len(h.clients) - 1; i >= 0; i-- {
+		if i < len(h.clients) { // one client's end may be another's
+			h.clients[i].checkIdle(limits, now)
+		}
+	}
+	for _, sp := range h.pools {
+		sp.sweep(now)
+	}
+	h.loop.After(sweepInterval, h.sweep)
+}
+
+var errStopping = &claimpool.Error{
+	Code: claimpool.CodeAdminShutdown, Message: "terminating connection due to administrator command",
+}
+
+// drain sends the idle clients away and lets the others finish their transaction.
+func (h *hub) drain() {
+	h.draining = true
+	for i := len(h.clients) - 1; i >= 0; i-- {
+		if i >= len(h.clients) {
+			continue
+		}
+		switch c := h.clients[i]; {
+		case c.state == idle:
+			c.farewell(errStopping)
+		case c.state == relaying && c.server.relay.Over(): // session mode
+			c.transactionOver()
+		}
+	}
+}
+
+// end closes everything and stops the loop.
+func (h *hub) end() {
+	h.draining = true
+	for len(h.clients) > 0 {
+		h.clients[len(h.clients)-1].farewell(errStopping)
+	}
+	for _, sp := range h.pools {
+		for _, s := range sp.pool.Condemn(pool.Reconfigured) {
+			s.Value.(*backend).dismiss()
+		}
+		sp.fail(errStopping)
+	}
+	h.loop.Stop()
+}

@@ -1,0 +1,95 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// fatal tells the client why it has to go, and closes.
+func (c *client) fatal(e *claimpool.Error) {
+	if c.state == left {
+		return
+	}
+	c.pool.hub.proxy.log.Warn("connection ended", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
+		claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())
+	if c.server == nil || c.server.relay.Whole() { // in the middle of a message nothing can be said
+		c.conn.Write(wire.AppendError(nil, "FATAL", e))
+	}
+	c.gone(e.Message)
+	c.conn.Finish()
+}
+
+// farewell is fatal without the warning: nothing is wrong.
+func (c *client) farewell(e *claimpool.Error) {
+	if c.conn != nil && c.conn.Open() && (c.server == nil || c.server.relay.Whole()) {
+		c.conn.Write(wire.AppendError(nil, "FATAL", e))
+	}
+	c.gone(e.Message)
+	if c.conn != nil {
+		c.conn.Finish()
+	}
+}
+
+// leave closes the connection of a client that goes by itself.
+func (c *client) leave(reason string) {
+	c.gone(reason)
+	c.conn.Close()
+}
+
+// gone undoes all that the client holds. The connection is the caller's to close.
+func (c *client) gone(reason string) {
+	if c.state == left {
+		return
+	}
+	h := c.pool.hub
+	if c.ticket != nil {
+		c.pool.pool.Cancel(c.ticket)
+		h.tickets = append(h.tickets, c.ticket)
+		c.ticket = nil
+	}
+	c.state = left
+	if s := c.server; s != nil {
+		c.server, s.client = nil, nil
+		s.abandoned(h.loop.Now())
+	}
+	h.drop(c)
+	c.pool.pool.Leave(c.entry)
+	h.proxy.keys.remove(c)
+	h.proxy.leave(c.pool)
+	h.proxy.count.Add(-1)
+	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
+		claimpool.LogIdentity, c.identity, claimpool.LogReason, reason,
+		claimpool.LogHeld, h.loop.Now().Sub(c.since).Round(time.Millisecond))
+}
+
+// checkIdle ends clients that do nothing for too long.
+func (c *client) checkIdle(l *Limits, now time.Time) {
+	switch {
+	case c.state == idle && l.IdleTimeout > 0 && now.Sub(c.active) > l.IdleTimeout:
+		c.fatal(&claimpool.Error{
+			Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to idle-session timeout",
+			Hint: "Raise limits.idle_timeout.",
+		})
+	case c.state == relaying && l.TransactionIdleTimeout > 0 && c.server.idleInTransaction(now) > l.TransactionIdleTimeout:
+		c.fatal(&claimpool.Error{
+			Code: claimpool.CodeIdleInTransaction, Message: "terminating connection due to idle-in-transaction timeout",
+			Hint: "Raise limits.transaction_idle_timeout, or end transactions sooner.",
+		})
+	}
+}
+
+// ticket gives an unused ticket for the client.
+func (h *hub) ticket(c *client) *pool.Ticket {
+	var t *pool.Ticket
+	if n := len(h.tickets); n > 0 {
+		t = h.tickets[n-1]
+		h.tickets = h.tickets[:n-1]
+	} else {
+		t = new(pool.Ticket)
+	}
+	t.Value, t.Entry = c, c.entry
+	return t
+}

@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/server"
+	"github.com/claimpool/claimpool/trusted"
+	"github.com/claimpool/claimpool/wire"
+	"golang.org/x/sys/unix"
+)
+
+// opened is a server connection on its way into a loop.
+type opened struct {
+	conn    *server.Conn
+	carrier *loop.Carrier
+	session trusted.Session
+	fd      int
+}
+
+func wrap(c net.Conn) net.Conn { return loop.NewCarrier(c) }
+
+// openServer opens a connection, learns what the dialect needs, and takes the descriptor out of the standard library's
+// hands. It blocks.
+func openServer(ctx context.Context, cfg *server.Config, d trusted.Dialect) (*opened, error) {
+	conn, err := server.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{conn: conn, session: trusted.Session{PID: conn.PID()}}
+	if err := o.prepare(cfg, d); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *opened) prepare(cfg *server.Config, d trusted.Dialect) error {
+	c := o.conn.Conn
+	if err := c.SetDeadline(time.Now().Add(max(cfg.ConnectTimeout, time.Second))); err != nil {
+		return err
+	}
+	if hello := d.Hello(); hello != nil {
+		row, err := question(c, hello)
+		if err != nil {
+			return notInstalled(err)
+		}
+		if err := d.Bind(&o.session, row, time.Now()); err != nil {
+			return notInstalled(err)
+		}
+	}
+	if err := c.SetDeadline(noDeadline); err != nil {
+		return err
+	}
+	base := c
+	if o.conn.TLS != nil {
+		base = o.conn.TLS.NetConn()
+	}
+	carrier, ok := base.(*loop.Carrier)
+	if !ok {
+		return fmt.Errorf("server connection is a %T", base)
+	}
+	fd, err := loop.Detach(carrier.Conn)
+	if err != nil {
+		return err
+	}
+	o.fd = fd
+	if o.conn.TLS != nil {
+		o.carrier = carrier
+	}
+	return nil
+}
+
+// discard closes a connection that no loop has taken.
+func (o *opened) discard() { unix.Close(o.fd) }
+
+// notInstalled explains a database that cannot carry the context.
+func notInstalled(err error) error {
+	return &claimpool.Error{
+		Code: claimpool.CodeCannotConnectNow, Message: "the database is not ready for trusted contexts",
+		Hint: `Run "claimpool db status" to see what is missing.`, Cause: err,
+	}
+}
+
+// maxAnswer is the longest message of the answer to a dialect's question.
+const maxAnswer = 64 << 10
+
+// question asks a new connection something and gives the one row of the answer.
+func question(c net.Conn, messages []byte) (row []string, err error) {
+	if _, err := c.Write(messages); err != nil {
+		return nil, err
+	}
+	var failed error
+	for {
+		typ, body, err := wire.ReadMessage(c, maxAnswer)
+		if err != nil {
+			return nil, err
+		}
+		switch typ {
+		case wire.MsgDataRow:
+			if row, err = wire.ParseDataRow(body); err != nil {
+				return nil, err
+			}
+		case wire.MsgErrorResponse:
+			fields, err := wire.ParseError(body)
+			if err != nil {
+				return nil, err
+			}
+			failed = fields.ClaimpoolError()
+		case wire.MsgReadyForQuery:
+			if failed == nil && row == nil {
+				failed = fmt.Errorf("no row in the answer")
+			}
+			return row, failed
+		}
+	}
+}

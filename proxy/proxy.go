@@ -1,0 +1,217 @@
+// Package proxy is the order of things: it listens, walks each client through startup, login and identity, and then moves
+// the connection into an event loop where leases, hand-overs and relaying go on. It does not know the command line or the
+// configuration file.
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/server"
+	"github.com/claimpool/claimpool/trusted"
+)
+
+// Config is what the proxy needs that can change while it runs (see Reload).
+type Config struct {
+	Auth      *auth.Authenticator
+	Databases map[string]*Database
+	Limits    Limits
+}
+
+// Database is one database that clients may ask for. It is never changed: a reload brings another object, and only where
+// something differs.
+type Database struct {
+	Name    string
+	Role    string // the one permanent role; empty: the role of the client's identity
+	Pool    pool.Config
+	Dialect trusted.Dialect
+
+	// Parameters are configured for every server connection; they win over the pinned ones (see trusted.Startup).
+	Parameters [][2]string
+
+	// Server gives the way to a server for a role. Its Wrap and Startup are set by the proxy.
+	Server func(role string) (*server.Config, error)
+}
+
+// Limits keep one client, or many, from taking everything.
+type Limits struct {
+	MaxClients             int
+	MaxLogins              int
+	LoginTimeout           time.Duration
+	IdleTimeout            time.Duration // 0: none
+	TransactionIdleTimeout time.Duration // 0: none
+}
+
+// Options are what cannot change while the proxy runs.
+type Options struct {
+	Loops int // 0: chosen by the number of cores
+	Log   *slog.Logger
+	Rand  io.Reader // nil: crypto/rand
+}
+
+// Listener is one place where clients come in.
+type Listener struct {
+	net.Listener
+
+	// TLS gives the certificate to use for the next client; nil, or a nil result, means that no TLS is offered.
+	TLS func() *tls.Config
+}
+
+// Proxy serves clients. Make it with New, start it with Serve.
+type Proxy struct {
+	log    *slog.Logger
+	rand   io.Reader
+	config atomic.Pointer[Config]
+	hubs   []*hub
+	keys   keyring
+	slots  chan struct{} // one for each login that is under way
+	count  atomic.Int64  // clients alive
+	number atomic.Uint64 // of the last client
+	wg     sync.WaitGroup
+	logins sync.WaitGroup
+
+	mu        sync.Mutex
+	pools     map[poolKey]*sharedPool // guarded by mu
+	listeners []*Listener             // guarded by mu
+	draining  bool                    // guarded by mu
+	pending   map[net.Conn]struct{}   // clients that are logging in; guarded by mu
+	nextHub   int                     // guarded by mu
+
+	ctx  context.Context // ends what blocks (openings, cancels) when the proxy stops
+	stop context.CancelFunc
+}
+
+type poolKey struct{ database, role string }
+
+// defaultLoops is one loop for every two cores beyond the first two: with one or two cores a second loop only takes turns
+// with the first, and the runtime wants some room of its own.
+func defaultLoops() int { return max(1, runtime.NumCPU()/2) }
+
+// New makes a proxy and starts its event loops.
+func New(cfg *Config, opts Options) (*Proxy, error) {
+	if cfg == nil || cfg.Auth == nil {
+		return nil, errors.New("proxy without rules")
+	}
+	p := &Proxy{log: opts.Log, rand: opts.Rand, pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.rand == nil {
+		p.rand = rand.Reader
+	}
+	if err := p.keys.init(p.rand); err != nil {
+		return nil, err
+	}
+	p.config.Store(cfg)
+	p.slots = make(chan struct{}, max(1, cfg.Limits.MaxLogins))
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	n := opts.Loops
+	if n <= 0 {
+		n = defaultLoops()
+	}
+	// The runtime's own work must not preempt a loop.
+	if runtime.GOMAXPROCS(0) < n+1 {
+		runtime.GOMAXPROCS(n + 1)
+	}
+	for range n {
+		l, err := loop.New()
+		if err != nil {
+			p.Close()
+			return nil, err
+		}
+		h := newHub(p, l)
+		p.hubs = append(p.hubs, h)
+		p.wg.Go(l.Run)
+	}
+	return p, nil
+}
+
+// Serve accepts clients on the listener until it is closed by Shutdown or Close.
+func (p *Proxy) Serve(l *Listener) error {
+	p.mu.Lock()
+	if p.draining {
+		p.mu.Unlock()
+		return net.ErrClosed
+	}
+	p.listeners = append(p.listeners, l)
+	p.mu.Unlock()
+	return p.accept(l)
+}
+
+// Reload makes new logins follow the new configuration. Running clients keep their identity; pools take their new limits,
+// and servers of a database whose way has changed are closed when they come back.
+func (p *Proxy) Reload(cfg *Config) {
+	p.config.Store(cfg)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, sp := range p.pools {
+		db := cfg.Databases[key.database]
+		sp.hub.loop.Post(func() { sp.reconfigure(db) })
+	}
+}
+
+// Clients is the number of clients that are connected, those that are logging in included.
+func (p *Proxy) Clients() int { return int(p.count.Load()) }
+
+// Shutdown ends the service in an orderly way: no new clients, idle ones are told to go, transactions may finish. It
+// returns when all clients have left, or with ctx's error after which Close is due.
+func (p *Proxy) Shutdown(ctx context.Context) error {
+	p.closeListeners()
+	for _, h := range p.hubs {
+		h.loop.Post(h.drain)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for p.Clients() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// Close ends everything at once.
+func (p *Proxy) Close() {
+	p.closeListeners()
+	p.stop()
+	p.mu.Lock()
+	for c := range p.pending {
+		c.Close()
+	}
+	p.mu.Unlock()
+	p.logins.Wait()
+	for _, h := range p.hubs {
+		h.loop.Post(h.end)
+	}
+	p.wg.Wait()
+}
+
+func (p *Proxy) closeListeners() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draining = true
+	for _, l := range p.listeners {
+		l.Close()
+	}
+	p.listeners = nil
+}
+
+func (p *Proxy) isDraining() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.draining
+}

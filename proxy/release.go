@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/trusted"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// release is step 11: the server has answered everything and is outside of a transaction. While a cancel request is on its
+// way to it, nobody else may have it: the request would hit the wrong query.
+func (s *backend) release(now time.Time) {
+	if s.cancels > 0 {
+		s.state = cancelling
+		return
+	}
+	if s.doubtful {
+		s.retire(pool.CancelUnsure)
+		return
+	}
+	s.state = resting
+	s.conn.Resume() // it may have been paused for a client that took its time
+	t, why := s.pool.pool.Release(&s.member, pool.Keep, now)
+	if why != pool.Keep {
+		s.closeFor(why)
+		s.pool.grow(now)
+		return
+	}
+	if t != nil {
+		t.Value.(*client).granted(s, now)
+	}
+}
+
+// abandoned decides what becomes of a server whose client has left in the middle of something. When unsure, close.
+func (s *backend) abandoned(now time.Time) {
+	session := s.pool.pool.Config().Mode == pool.Session
+	switch {
+	case s.state == handingOver:
+		return // the hand-over goes on, and the server goes back to the pool when it is complete
+	case s.state != serving:
+		return
+	case !s.relay.Whole():
+		s.retireBusy(pool.LeftInMessage)
+	case s.relay.Unsure():
+		s.retireBusy(pool.OutOfStep)
+	case s.relay.Copying():
+		s.retireBusy(pool.LeftInCopy)
+	case s.relay.Unsynced():
+		s.retireBusy(pool.LeftUnsynced)
+	case s.relay.Busy():
+		s.retireBusy(pool.LeftInQuery)
+	case s.relay.InTransaction():
+		if session {
+			s.session.Soil()
+		}
+		b, steps := trusted.Rollback(s.pool.hub.scratch[:0])
+		s.pool.hub.scratch = b
+		s.ask(rollingBack, b, steps, rollbackTimeout)
+	default:
+		if session {
+			s.session.Soil()
+		}
+		s.release(now)
+	}
+}
+
+// retireBusy closes a server that may still be working for a client that is gone, and stops that work.
+func (s *backend) retireBusy(why pool.Reason) {
+	s.cancelRunning()
+	s.retire(why)
+}
+
+// retire closes a leased or idle server for a reason, and lets the pool open another one.
+func (s *backend) retire(why pool.Reason) {
+	s.pool.hub.proxy.log.Info("server connection closed", claimpool.LogPool, s.pool.name(),
+		claimpool.LogServer, s.session.PID, claimpool.LogReason, why.String())
+	s.remove(why)
+}
+
+// remove takes the server out of the pool and closes it.
+func (s *backend) remove(why pool.Reason) {
+	if s.state == gone {
+		return
+	}
+	s.pool.pool.Remove(&s.member, why)
+	s.dismiss()
+	s.pool.grow(s.pool.hub.loop.Now())
+}
+
+// closeFor closes a server that the pool has already let go.
+func (s *backend) closeFor(why pool.Reason) {
+	s.pool.hub.proxy.log.Debug("server connection closed", claimpool.LogPool, s.pool.name(),
+		claimpool.LogServer, s.session.PID, claimpool.LogReason, why.String())
+	s.dismiss()
+}
+
+// dismiss closes the connection, with a Terminate where that is possible, so that PostgreSQL's log stays quiet.
+func (s *backend) dismiss() {
+	if s.state == gone {
+		return
+	}
+	if s.state == resting {
+		s.conn.Write(wire.AppendTerminate(nil))
+	}
+	s.state = gone
+	s.timer.Stop()
+	s.conn.Close()
+}
+
+// idleInTransaction is for how long an open transaction has waited for its client; 0 when it does not.
+func (s *backend) idleInTransaction(now time.Time) time.Duration {
+	if s.state != serving || s.relay.Busy() || !s.relay.InTransaction() || s.heard.IsZero() {
+		return 0
+	}
+	return now.Sub(s.heard)
+}

@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/trusted"
+	"github.com/claimpool/claimpool/wire"
+)
+
+var noDeadline time.Time
+
+// maxSettings is how many settings a client may bring: each one is a message at every hand-over to it.
+const maxSettings = 64
+
+// clientSettings are the parameters that a client asks for at startup, directly or in "options". They follow the client
+// to whatever server it gets, behind the trusted context.
+func clientSettings(s wire.Startup) ([][2]string, error) {
+	var list [][2]string
+	add := func(name, value string) error {
+		if trusted.Reserved(name) {
+			return &claimpool.Error{
+				Code: claimpool.CodeFeatureNotSupported, Message: fmt.Sprintf("parameter %q cannot be set at startup", name),
+				Hint: "Leave it out: the proxy decides it.",
+			}
+		}
+		list = append(list, [2]string{name, value})
+		return nil
+	}
+	for _, kv := range s.Params {
+		var err error
+		switch name := strings.ToLower(kv[0]); name {
+		case "user", "database":
+		case "replication":
+			if v := strings.ToLower(kv[1]); v != "false" && v != "off" && v != "no" && v != "0" {
+				err = &claimpool.Error{
+					Code: claimpool.CodeFeatureNotSupported, Message: "replication connections are not supported",
+					Hint: "Connect to PostgreSQL directly for replication.",
+				}
+			}
+		case "options":
+			var opts [][2]string
+			if opts, err = wire.ParseOptions(kv[1]); err == nil {
+				for _, o := range opts {
+					if err = add(o[0], o[1]); err != nil {
+						break
+					}
+				}
+			}
+		default:
+			err = add(kv[0], kv[1])
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(list) > maxSettings {
+		return nil, &claimpool.Error{Code: claimpool.CodeProgramLimitExceeded, Message: "too many parameters at startup"}
+	}
+	return list, nil
+}
+
+// ownValue is what a client is told of a reported parameter before it has a server: its own setting, when it brought one.
+func ownValue(name, value string, settings [][2]string) string {
+	for _, kv := range settings {
+		if strings.EqualFold(kv[0], name) {
+			value = kv[1]
+			if strings.EqualFold(name, "DateStyle") && !strings.Contains(value, ",") {
+				value += ", MDY" // PostgreSQL reports both halves
+			}
+		}
+	}
+	return value
+}
+
+// followed reports whether a change that a server reports is a setting of the client's, to be carried to its next server.
+// The rest are facts about the server.
+func followed(name string) bool {
+	switch name {
+	case "server_version", "server_encoding", "integer_datetimes", "is_superuser", "session_authorization",
+		"in_hot_standby", "scram_iterations":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,291 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/server"
+	"github.com/claimpool/claimpool/trusted"
+)
+
+// sharedPool is the pool of one database and role with all that acts on its decisions. Its fields belong to the hub's
+// goroutine, but for those that say otherwise.
+type sharedPool struct {
+	hub    *hub
+	key    poolKey
+	db     *Database
+	pool   *pool.Pool
+	server *server.Config
+	users  int // clients that hold this object; guarded by Proxy.mu
+
+	major   int               // the server's version, once known
+	params  [][2]string       // what servers report at their login; nil: not known yet
+	asking  []chan<- reported // logins that wait for params
+	alarm   *loop.Timer       // for the queue
+	removed bool              // the database is no longer configured
+}
+
+type reported struct {
+	params [][2]string
+	err    error
+}
+
+// enter finds or makes the pool for an identity and holds it.
+func (p *Proxy) enter(db *Database, id *claimpool.Identity) (*sharedPool, error) {
+	role := db.Role
+	if role == "" {
+		role = id.Role
+	}
+	key := poolKey{db.Name, role}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sp := p.pools[key]; sp != nil {
+		sp.users++
+		return sp, nil
+	}
+	way, err := db.way(role, 0)
+	if err != nil {
+		return nil, err
+	}
+	h := p.hubs[p.nextHub%len(p.hubs)]
+	p.nextHub++
+	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, users: 1}
+	p.pools[key] = sp
+	if !h.loop.Post(func() { h.pools[key] = sp }) {
+		return nil, errStopping
+	}
+	return sp, nil
+}
+
+// leave lets a pool go. An unused one stays until its servers have had their idle time (see sweep).
+func (p *Proxy) leave(sp *sharedPool) {
+	p.mu.Lock()
+	sp.users--
+	p.mu.Unlock()
+}
+
+// reported gives what a client is told at its login, after a first server has been reached. It blocks.
+func (sp *sharedPool) reported(ctx context.Context) ([][2]string, error) {
+	answer := make(chan reported, 1)
+	if !sp.hub.loop.Post(func() { sp.ask(answer) }) {
+		return nil, errStopping
+	}
+	select {
+	case r := <-answer:
+		return r.params, r.err
+	case <-ctx.Done():
+		return nil, &claimpool.Error{
+			Code: claimpool.CodeCannotConnectNow, Message: "no database server answered in time", Cause: ctx.Err(),
+		}
+	}
+}
+
+func (sp *sharedPool) ask(answer chan<- reported) {
+	if sp.params != nil {
+		answer <- reported{params: sp.params}
+		return
+	}
+	sp.asking = append(sp.asking, answer)
+	if len(sp.asking) == 1 && sp.pool.Stats().Opening == 0 {
+		sp.pool.Open()
+		sp.open(1)
+	}
+}
+
+// grow opens the server connections that the pool wants.
+func (sp *sharedPool) grow(now time.Time) {
+	n, evict := sp.pool.Wanted(now)
+	if evict != nil {
+		evict.Value.(*backend).closeFor(pool.Isolated)
+	}
+	sp.open(n)
+	sp.arm(now)
+}
+
+// open starts n openings. They block, so each has a goroutine of its own; what comes out is posted back.
+func (sp *sharedPool) open(n int) {
+	h, cfg, dialect := sp.hub, sp.server, sp.db.Dialect
+	for range n {
+		h.proxy.wg.Go(func() {
+			s, err := openServer(h.proxy.ctx, cfg, dialect)
+			ok := h.loop.Post(func() {
+				if err != nil {
+					sp.openFailed(err)
+					return
+				}
+				sp.opened(s)
+			})
+			if !ok && s != nil {
+				s.discard()
+			}
+		})
+	}
+}
+
+func (sp *sharedPool) opened(o *opened) {
+	now := sp.hub.loop.Now()
+	s := &backend{pool: sp, session: o.session, target: o.conn.Target}
+	s.member.Value = s
+	conn, err := sp.hub.loop.Add(o.fd, o.conn.TLS, o.carrier, s, nil)
+	if err != nil {
+		sp.openFailed(err)
+		return
+	}
+	s.conn = conn
+	sp.params = o.conn.Params
+	sp.learnVersion()
+	sp.answer(reported{params: sp.params})
+	sp.hub.proxy.log.Debug("server connection opened", claimpool.LogPool, sp.name(), claimpool.LogServer, s.session.PID)
+	if t := sp.pool.Opened(&s.member, rand.Float64(), now); t != nil {
+		t.Value.(*client).granted(s, now)
+	}
+	if sp.hub.draining && s.member.Idle() {
+		s.retire(pool.Reconfigured)
+	}
+}
+
+// way is how to reach a server as a role.
+func (db *Database) way(role string, major int) (*server.Config, error) {
+	cfg, err := db.Server(role)
+	if err != nil {
+		return nil, err
+	}
+	own := *cfg
+	own.Wrap = wrap
+	own.Startup = trusted.Startup(db.Parameters, major)
+	return &own, nil
+}
+
+// learnVersion pins, from the next opening on, what only this version of PostgreSQL knows.
+func (sp *sharedPool) learnVersion() {
+	if sp.major != 0 {
+		return
+	}
+	for _, kv := range sp.params {
+		if kv[0] == "server_version" {
+			fmt.Sscanf(kv[1], "%d", &sp.major) // "18.4 (Debian …)", "19beta1"
+		}
+	}
+	if way, err := sp.db.way(sp.key.role, sp.major); err == nil {
+		sp.server = way
+	}
+}
+
+// openFailed lets those who wait hear why, unless other servers can still serve them.
+func (sp *sharedPool) openFailed(err error) {
+	now := sp.hub.loop.Now()
+	sp.pool.OpenFailed(now)
+	e := claimpool.AsError(err)
+	sp.hub.proxy.log.Error("could not open a server connection", claimpool.LogPool, sp.name(),
+		claimpool.LogSQLState, string(e.Code), claimpool.LogErr, e.Error())
+	sp.answer(reported{err: e})
+	if st := sp.pool.Stats(); st.Leased+st.Idle+st.Opening == 0 {
+		sp.fail(e)
+	}
+	sp.arm(now)
+}
+
+func (sp *sharedPool) answer(r reported) {
+	for _, ch := range sp.asking {
+		ch <- r
+	}
+	sp.asking = nil
+}
+
+// fail refuses all clients that wait.
+func (sp *sharedPool) fail(e *claimpool.Error) {
+	sp.answer(reported{err: e})
+	for t := sp.pool.Drop(); t != nil; t = sp.pool.Drop() {
+		t.Value.(*client).turnAway(e)
+	}
+}
+
+// arm sets the alarm for the next thing that time brings to the queue: a client that has waited too long, the reserve, or
+// the end of the pause after a failed opening.
+func (sp *sharedPool) arm(now time.Time) {
+	at, ok := sp.pool.NextAlarm(now)
+	if !ok || sp.alarm != nil {
+		return
+	}
+	sp.alarm = sp.hub.loop.After(at.Sub(now), func() {
+		sp.alarm = nil
+		now := sp.hub.loop.Now()
+		for t := sp.pool.Expire(now); t != nil; t = sp.pool.Expire(now) {
+			t.Value.(*client).turnAway(errWaited)
+		}
+		sp.grow(now)
+	})
+}
+
+var errWaited = &claimpool.Error{
+	Code: claimpool.CodeTooManyConnections, Message: "timed out while waiting for a server connection",
+	Detail: "All server connections of the pool were in use for pool.queue_wait.",
+	Hint:   "Raise pool.size or pool.queue_wait, or make transactions shorter.",
+}
+
+var errQueueFull = &claimpool.Error{
+	Code: claimpool.CodeTooManyConnections, Message: "too many clients wait for a server connection",
+	Detail: "pool.queue_length clients wait already.",
+	Hint:   "Raise pool.size or pool.queue_length, or make transactions shorter.",
+}
+
+// sweep closes servers that are old or unused, keeps the minimum open, and forgets a pool that nobody uses.
+func (sp *sharedPool) sweep(now time.Time) {
+	for s, why := sp.pool.Sweep(now); s != nil; s, why = sp.pool.Sweep(now) {
+		s.Value.(*backend).closeFor(why)
+	}
+	if !sp.hub.draining {
+		sp.grow(now)
+	}
+	st := sp.pool.Stats()
+	if st.Idle+st.Leased+st.Opening > 0 {
+		return
+	}
+	p := sp.hub.proxy
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sp.users == 0 {
+		delete(p.pools, sp.key)
+		delete(sp.hub.pools, sp.key)
+	}
+}
+
+// reconfigure applies a reload. db is nil when the database is gone from the configuration.
+func (sp *sharedPool) reconfigure(db *Database) {
+	old := sp.db
+	switch {
+	case db == nil || (db.Role != "" && db.Role != sp.key.role):
+		sp.removed = true
+	case db == old:
+		sp.removed = false
+		return
+	default:
+		way, err := db.way(sp.key.role, 0)
+		if err != nil {
+			sp.removed = true
+			break
+		}
+		sp.removed, sp.major = false, 0
+		sp.db, sp.server = db, way
+		sp.pool.SetConfig(db.Pool)
+	}
+	// What was opened the old way serves nobody new.
+	for _, s := range sp.pool.Condemn(pool.Reconfigured) {
+		s.Value.(*backend).closeFor(pool.Reconfigured)
+	}
+	sp.params = nil
+	sp.grow(sp.hub.loop.Now())
+}
+
+func (sp *sharedPool) name() string { return sp.key.database + "/" + sp.key.role }
+
+var errRemoved = &claimpool.Error{
+	Code: claimpool.CodeAdminShutdown, Message: "terminating connection due to administrator command",
+	Detail: "The database is no longer in the proxy's configuration.", Cause: errors.New("database removed by reload"),
+}

@@ -1,0 +1,211 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/startup"
+	"github.com/claimpool/claimpool/wire"
+	"golang.org/x/sys/unix"
+)
+
+// visitor is a client on its walk, in a goroutine of its own. When the walk ends well, a *client in a loop goes on.
+type visitor struct {
+	proxy    *Proxy
+	raw      net.Conn
+	listener *Listener
+	number   uint64
+	tls      *tls.Config
+	carrier  *loop.Carrier // below TLS; nil on a plain connection
+	hello    *startup.Hello
+	request  auth.Request
+	identity *claimpool.Identity
+	pool     *sharedPool
+}
+
+// errDone says that a connection had no client in it (a cancel request): there is nobody to tell anything.
+var errDone = errors.New("done")
+
+// handshake is the walk from step 0 to step 6 (see the package comment of claimpool).
+func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
+	if err := v.greet(ctx); err != nil { // step 1
+		return err
+	}
+	if err := v.admit(cfg); err != nil { // step 0's limit, told in the client's own words
+		return err
+	}
+	db := cfg.Databases[v.request.Database]
+	v.identity, err = cfg.Auth.Authenticate(ctx, v.request, v) // steps 2 to 5
+	if err != nil {
+		return err
+	}
+	if db == nil { // known only to those who may log in: names of databases are not for strangers
+		return &claimpool.Error{
+			Code:    claimpool.CodeInvalidCatalogName,
+			Message: fmt.Sprintf("database %q does not exist", v.request.Database),
+			Hint:    "Ask for one of the databases in the configuration file.",
+		}
+	}
+	settings, err := clientSettings(v.hello.Startup)
+	if err != nil {
+		return err
+	}
+	if v.pool, err = v.proxy.enter(db, v.identity); err != nil {
+		return err
+	}
+	if err := v.moveIn(ctx, settings); err != nil { // step 6
+		v.proxy.leave(v.pool)
+		return err
+	}
+	return nil
+}
+
+// greet reads the first bytes: TLS, start-up or a cancel request.
+func (v *visitor) greet(ctx context.Context) error {
+	opts := startup.Options{Wrap: func(c net.Conn) net.Conn {
+		v.carrier = loop.NewCarrier(c)
+		return v.carrier
+	}}
+	if v.listener.TLS != nil {
+		opts.TLS = v.listener.TLS()
+	}
+	v.tls = opts.TLS
+	hello, err := startup.Read(v.raw, &opts)
+	v.hello = hello
+	if err != nil {
+		return err
+	}
+	if hello.Cancel != nil {
+		v.proxy.cancel(ctx, hello.Cancel)
+		return errDone
+	}
+	v.request = auth.Request{Database: hello.Startup.Get("database"), User: hello.Startup.Get("user")}
+	switch addr := v.raw.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		v.request.Addr = addr.AddrPort()
+		v.request.Addr = netip.AddrPortFrom(v.request.Addr.Addr().Unmap(), v.request.Addr.Port())
+	case *net.UnixAddr:
+		v.request.Unix = true
+	default:
+		return errors.New("unknown kind of connection")
+	}
+	if hello.TLS != nil {
+		state := hello.TLS.ConnectionState()
+		v.request.TLS = &state
+		v.request.Certificate = ownCertificate(opts.TLS)
+	}
+	return nil
+}
+
+// ownCertificate is the certificate that the client has seen, for channel binding. With several certificates nobody can
+// tell which one it was, and channel binding is not offered.
+func ownCertificate(cfg *tls.Config) []byte {
+	if cfg == nil || len(cfg.Certificates) != 1 || len(cfg.Certificates[0].Certificate) == 0 {
+		return nil
+	}
+	return cfg.Certificates[0].Certificate[0]
+}
+
+// admit refuses clients over the limit. count includes this one.
+func (v *visitor) admit(cfg *Config) error {
+	if v.proxy.count.Load() > int64(cfg.Limits.MaxClients) {
+		return &claimpool.Error{
+			Code: claimpool.CodeTooManyConnections, Message: "sorry, too many clients already",
+			Hint: "Raise limits.max_clients, or close connections that are not in use.",
+		}
+	}
+	return nil
+}
+
+// Send is part of auth.Wire.
+func (v *visitor) Send(b []byte) error {
+	if v.hello.Negotiate {
+		b = append(v.hello.AppendNegotiation(nil), b...)
+		v.hello.Negotiate = false
+	}
+	_, err := v.hello.Conn.Write(b)
+	return err
+}
+
+// Receive is part of auth.Wire.
+func (v *visitor) Receive(limit int) (byte, []byte, error) {
+	return wire.ReadMessage(v.hello.Conn, limit)
+}
+
+// moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
+func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
+	reported, err := v.pool.reported(ctx)
+	if err != nil {
+		return err
+	}
+	c := &client{
+		number: v.number, identity: v.identity, pool: v.pool, addr: v.request.Addr,
+		long: v.hello.Startup.Version != wire.Version30,
+	}
+	v.proxy.keys.add(c)
+	if err := v.Send(v.welcomeMessages(c, reported, settings)); err != nil {
+		v.proxy.keys.remove(c)
+		return err
+	}
+	v.forgetDeadline()
+	fd, err := loop.Detach(v.raw)
+	if err != nil {
+		v.proxy.keys.remove(c)
+		return err
+	}
+	v.proxy.log.Info("connection authenticated", v.attrs()...)
+	if !v.pool.hub.loop.Post(func() { v.pool.hub.adopt(c, fd, v.hello.TLS, v.carrier, settings) }) {
+		unix.Close(fd)
+		v.proxy.keys.remove(c)
+		return errors.New("the proxy has ended")
+	}
+	return nil
+}
+
+func (v *visitor) forgetDeadline() { v.raw.SetDeadline(noDeadline) }
+
+// welcomeMessages is what follows a login that succeeded (protocol-flow, Start-up).
+func (v *visitor) welcomeMessages(c *client, reported, settings [][2]string) []byte {
+	b := wire.AppendAuthOK(nil)
+	for _, kv := range reported {
+		b = wire.AppendParameterStatus(b, kv[0], ownValue(kv[0], kv[1], settings))
+	}
+	id, secret := v.proxy.keys.key(c)
+	b = wire.AppendBackendKeyData(b, id, secret)
+	return wire.AppendReadyForQuery(b, wire.StatusIdle)
+}
+
+// attrs are the log attributes of the client.
+func (v *visitor) attrs() []any {
+	attrs := []any{claimpool.LogClient, v.number, claimpool.LogAddr, v.raw.RemoteAddr().String()}
+	if v.request.User != "" {
+		attrs = append(attrs, claimpool.LogDB, v.request.Database, claimpool.LogRole, v.request.User)
+	}
+	if v.identity != nil {
+		attrs = append(attrs, claimpool.LogMethod, string(v.identity.Method), claimpool.LogIdentity, v.identity)
+	}
+	return attrs
+}
+
+// closeSoftly lets the peer read the last words: closing at once would answer bytes still on their way with a reset, and
+// the message would be lost.
+func (v *visitor) closeSoftly() {
+	if v.hello.TLS != nil {
+		v.hello.TLS.CloseWrite()
+	}
+	if half, ok := v.raw.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+	io.CopyN(io.Discard, v.raw, maxDiscard)
+}
+
+// maxDiscard is how much a refused client may still send before it is cut off.
+const maxDiscard = 64 << 10

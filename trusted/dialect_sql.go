@@ -1,0 +1,47 @@
+package trusted
+
+import (
+	"errors"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// SQL is the dialect of databases where only SQL can be installed. There is no gate in it: a hand-over is awaited before
+// the client's first message goes out.
+type SQL struct {
+	Key    *SQLKey
+	Window time.Duration // how long after its seal a transaction may begin
+}
+
+// Hello asks the database for its version, its name for this connection, and its clock.
+func (d *SQL) Hello() []byte { return wire.AppendQuery(nil, SQLGreeting) }
+
+// Bind takes the greeting.
+func (d *SQL) Bind(s *Session, row []string, now time.Time) error {
+	if len(row) != 1 {
+		return errors.New("the greeting of the database has not one value")
+	}
+	g, err := ParseSQLGreeting(row[0])
+	if err != nil {
+		return err
+	}
+	s.binding, s.offset, s.sealer = g.Binding, g.Clock.Sub(now), d.Key.Sealer()
+	return nil
+}
+
+// Install seals the claims for this server connection, for transactions that begin soon. The last quarter of the window
+// is left for the way to the server: a seal that is nearly over is renewed.
+func (d *SQL) Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, now time.Time) ([]byte, Steps, time.Time) {
+	seal, err := s.sealer.AppendSeal(nil, s.binding, now.Add(s.offset), d.Window, id.Claims)
+	if err != nil {
+		// Nothing that is installed can be read as a context, and jwt() says so: the client gets errors, never rows.
+		seal = []byte("unsealed")
+	}
+	dst = wire.AppendFunctionCall(dst, setConfig, []byte(SQLSetting), seal, []byte("f"))
+	return dst, append(steps, StepCall), now.Add(d.Window - d.Window/4)
+}
+
+// Gated is false.
+func (d *SQL) Gated() bool { return false }

@@ -1,0 +1,101 @@
+package trusted
+
+import (
+	"errors"
+
+	"github.com/claimpool/claimpool/wire"
+)
+
+// Step is one request of a hand-over, named for the reply that it must have.
+type Step byte
+
+// The steps.
+const (
+	StepReset    Step = iota // CommandComplete "RESET"
+	StepDiscard              // CommandComplete "DISCARD ALL"
+	StepRollback             // CommandComplete "ROLLBACK"
+	StepCall                 // FunctionCallResponse
+	StepSetting              // the same, for a setting that the client has brought
+	StepSync                 // nothing but ReadyForQuery
+)
+
+// Steps are the requests that were sent, in order.
+type Steps []Step
+
+var stepTags = map[Step]string{StepReset: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK"}
+
+// maxReply is the longest reply to a step: set_config answers with the value, and claims are at most 64 KiB of token.
+const maxReply = 60 << 10
+
+// Replies checks the replies to the steps of a hand-over. None of them reaches the client.
+type Replies struct {
+	steps    Steps
+	answered bool // the step at the front has had its reply and waits for ReadyForQuery
+}
+
+// Expect starts the check.
+func Expect(steps Steps) Replies { return Replies{steps: steps} }
+
+// Done reports whether every step has had its reply.
+func (r *Replies) Done() bool { return len(r.steps) == 0 }
+
+var errReply = errors.New("unexpected reply to a hand-over")
+
+// Take looks at bytes of the server and says how many it has used: whole messages only, and none behind the last reply.
+// failed carries the server's own error when it sent one. After any error the connection must be closed.
+func (r *Replies) Take(b []byte) (n int, err error) {
+	for !r.Done() {
+		typ, size, ok, err := wire.Header(b[n:])
+		if err != nil {
+			return n, err
+		}
+		if !ok {
+			return n, nil
+		}
+		if size > maxReply {
+			return n, errReply
+		}
+		if len(b)-n < wire.HeaderLen+size {
+			return n, nil
+		}
+		body := b[n+wire.HeaderLen : n+wire.HeaderLen+size]
+		n += wire.HeaderLen + size
+		if err := r.message(typ, body); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (r *Replies) message(typ byte, body []byte) error {
+	switch typ {
+	case wire.MsgNoticeResponse, wire.MsgParameterStatus, wire.MsgNotificationResponse:
+		return nil // these may come at any time, and are the last owner's or our own business
+	case wire.MsgReadyForQuery:
+		if len(body) != 1 || body[0] != wire.StatusIdle || (!r.answered && r.steps[0] != StepSync) {
+			return errReply
+		}
+		r.steps = r.steps[1:]
+		r.answered = false
+		return nil
+	case wire.MsgCommandComplete:
+		tag, err := wire.CommandTag(body)
+		if want, ok := stepTags[r.steps[0]]; err != nil || r.answered || !ok || tag != want {
+			return errReply
+		}
+	case wire.MsgFunctionCallResponse:
+		if r.answered || (r.steps[0] != StepCall && r.steps[0] != StepSetting) {
+			return errReply
+		}
+	case wire.MsgErrorResponse:
+		fields, err := wire.ParseError(body)
+		if err != nil {
+			return errReply
+		}
+		return fields.ClaimpoolError()
+	default:
+		return errReply
+	}
+	r.answered = true
+	return nil
+}

@@ -1,0 +1,68 @@
+package trusted
+
+import (
+	"sort"
+	"strings"
+)
+
+// Settings are the parameters that a client has asked for at startup or changed since. Equal sets are one object, so that
+// the way of a transaction compares pointers; Intern makes them.
+type Settings struct {
+	list [][2]string // sorted by name
+}
+
+// List gives the settings, sorted by name. It must not be changed.
+func (s *Settings) List() [][2]string { return s.list }
+
+// maxSets bounds the table of sets: clients choose what is in it.
+const maxSets = 10_000
+
+// Intern keeps one object for each set of settings. It belongs to one event loop.
+type Intern struct {
+	sets map[string]*Settings
+}
+
+// Of gives the object for a set. Later settings of a name win; names are compared without case, as PostgreSQL does.
+func (in *Intern) Of(params [][2]string) *Settings {
+	list := make([][2]string, 0, len(params))
+	for _, kv := range params {
+		at := -1
+		for i := range list {
+			if strings.EqualFold(list[i][0], kv[0]) {
+				at = i
+			}
+		}
+		if at >= 0 {
+			list[at][1] = kv[1]
+		} else {
+			list = append(list, kv)
+		}
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i][0] < list[j][0] })
+	var key strings.Builder
+	for _, kv := range list {
+		key.WriteString(kv[0])
+		key.WriteByte(0)
+		key.WriteString(kv[1])
+		key.WriteByte(0)
+	}
+	if s := in.sets[key.String()]; s != nil {
+		return s
+	}
+	if in.sets == nil || len(in.sets) >= maxSets {
+		in.sets = map[string]*Settings{} // sets in use live on; equal ones made later cost one RESET more
+	}
+	s := &Settings{list: list}
+	in.sets[key.String()] = s
+	return s
+}
+
+// With gives the object for the set s with one setting changed.
+func (in *Intern) With(s *Settings, name, value string) *Settings {
+	for _, kv := range s.list {
+		if strings.EqualFold(kv[0], name) && kv[1] == value {
+			return s
+		}
+	}
+	return in.Of(append(append(make([][2]string, 0, len(s.list)+1), s.list...), [2]string{name, value}))
+}

@@ -1,0 +1,149 @@
+// Package trusted turns an identity into the bytes that hand a server connection over to it: reset what the last one
+// left, install the new context, apply the client's settings; and it says which replies must come. It is the only package
+// that writes SQL for server connections. It does not know sockets or pools.
+//
+// A hand-over is all or nothing: unless every step has had exactly the reply that it must have, the connection is closed.
+// See docs/explanation/threat-model.md.
+package trusted
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// setConfig is the OID of pg_catalog.set_config(text, text, boolean), the same in all versions. A function that is called
+// by its OID in a FunctionCall message cannot be shadowed by a name, a search_path or a prepared statement, and its
+// arguments reach no log and no view.
+const setConfig = 2078
+
+// Dialect installs contexts in one kind of database.
+type Dialect interface {
+	// Hello is what to ask a new server connection, as whole messages that end in ReadyForQuery; nil when there is
+	// nothing to ask. Bind takes the values of the one row that comes back, as text.
+	Hello() []byte
+	Bind(s *Session, row []string, now time.Time) error
+
+	// Install appends the messages that put the identity's claims on, the steps that their replies must show, and the
+	// moment until which transactions may begin under them (zero: for ever).
+	Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, now time.Time) ([]byte, Steps, time.Time)
+
+	// Gated reports whether the database runs nothing at all while a hand-over has failed. Only then may the client's
+	// first message follow in the same write; otherwise the proxy waits for the replies.
+	Gated() bool
+}
+
+// Session is what the proxy knows about the trust of one server connection.
+type Session struct {
+	PID uint32 // the server's process
+
+	binding  string              // how the database names this connection in seals
+	offset   time.Duration       // the server's clock minus ours
+	sealer   *SQLSealer          // nil unless the dialect is SQL
+	id       *claimpool.Identity // whose state the connection carries; nil: nobody's yet
+	settings *Settings           // the client settings that are applied
+	soiled   bool                // reset before anybody's next use
+	until    time.Time           // transactions under the installed context must begin before this; zero: any time
+}
+
+// Carries gives the identity whose state the connection carries; nil when there is none.
+func (s *Session) Carries() *claimpool.Identity { return s.id }
+
+// Settings gives the client settings that are applied.
+func (s *Session) Settings() *Settings { return s.settings }
+
+// Observed notes that the client itself has changed its settings on this connection.
+func (s *Session) Observed(set *Settings) { s.settings = set }
+
+// Ready reports whether the connection can serve the identity as it is, with nothing sent in front. It is all that a
+// transaction pays when the same identity comes again.
+func (s *Session) Ready(id *claimpool.Identity, set *Settings, now time.Time) bool {
+	return s.settings == set && !s.soiled && s.same(id) && (s.until.IsZero() || now.Before(s.until))
+}
+
+// same reports whether the installed context is the identity's own, to the byte.
+func (s *Session) same(id *claimpool.Identity) bool {
+	if s.id == id {
+		return true
+	}
+	return s.id != nil && s.id.Key() == id.Key() && bytes.Equal(s.id.Claims, id.Claims)
+}
+
+// Handover appends the messages that make the connection serve the identity with the client's settings, and the steps
+// that the replies must show. From this moment the connection counts as the identity's: when a step fails, close it.
+func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *Settings, now time.Time) ([]byte, Steps) {
+	var steps Steps
+	same := s.same(id)
+	wiped := false
+	switch {
+	case s.soiled || s.id != nil && s.id.Key() != id.Key():
+		// RESET ALL comes first: the last user may have left settings (a statement_timeout of 1 ms, a thousand temporary
+		// tables) that make DISCARD ALL fail. RESET ROLE is part of neither in all versions.
+		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
+		dst, steps = wire.AppendQuery(dst, "RESET ROLE"), append(steps, StepReset)
+		dst, steps = wire.AppendQuery(dst, "DISCARD ALL"), append(steps, StepDiscard)
+		wiped = true
+	case s.settings != set && s.settings != nil:
+		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
+		wiped = true
+	}
+	if wiped {
+		s.settings = nil
+	}
+	if id.Claims == nil {
+		s.until = time.Time{}
+	} else if wiped || !same || (!s.until.IsZero() && !now.Before(s.until)) {
+		dst, steps, s.until = d.Install(dst, steps, s, id, now)
+	}
+	s.id, s.soiled = id, false
+	if s.settings != set {
+		for _, kv := range set.list {
+			dst, steps = wire.AppendFunctionCall(dst, setConfig, []byte(kv[0]), []byte(kv[1]), []byte("f")), append(steps, StepSetting)
+		}
+		s.settings = set
+	}
+	return dst, steps
+}
+
+// Check appends a sign-of-life request.
+func Check(dst []byte, steps Steps) ([]byte, Steps) {
+	return wire.AppendSync(dst), append(steps, StepSync)
+}
+
+// Rollback appends the end of a transaction that a client has left open.
+func Rollback(dst []byte) ([]byte, Steps) {
+	return wire.AppendQuery(dst, "ROLLBACK"), Steps{StepRollback}
+}
+
+// None is the dialect of databases without a trusted context. An identity with claims must not get here: the
+// configuration check refuses it, and so does Install by never becoming valid.
+type None struct{}
+
+// Hello asks nothing.
+func (None) Hello() []byte { return nil }
+
+// Bind has nothing to take.
+func (None) Bind(*Session, []string, time.Time) error { return nil }
+
+// Install adds nothing: claims are not carried.
+func (None) Install(dst []byte, steps Steps, _ *Session, _ *claimpool.Identity, _ time.Time) ([]byte, Steps, time.Time) {
+	return dst, steps, time.Time{}
+}
+
+// Gated is false: without a gate the replies are awaited.
+func (None) Gated() bool { return false }
+
+// Soil notes that the connection holds state that even its own identity must not find: the next hand-over resets it.
+func (s *Session) Soil() { s.soiled = true }
+
+// ClientsFault reports whether a hand-over failed because of a setting that the client itself has brought: another server
+// would refuse it too, and the client should read why.
+func ClientsFault(r *Replies, e *claimpool.Error) bool {
+	if r.Done() || r.steps[0] != StepSetting || len(e.Code) < 2 {
+		return false
+	}
+	class := e.Code[:2]
+	return class == "22" || class == "42" || class == "0A"
+}
