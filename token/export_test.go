@@ -19,3 +19,6 @@ const (
 	MaxToken = maxToken
 	MaxDepth = maxDepth
 )
+
+// Canonical is what a fingerprint hashes.
+func Canonical(claims []byte) []byte { return canonical(nil, claims) }
