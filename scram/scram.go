@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/xdg-go/stringprep"
 )
 
 // The mechanisms' names (RFC 7677, section 3).
@@ -57,17 +55,6 @@ func malformed(format string, args ...any) error {
 // saltedPassword is Hi(Normalize(password), salt, i) of RFC 5802, section 2.2.
 func saltedPassword(password, salt []byte, iterations int) ([]byte, error) {
 	return pbkdf2.Key(sha256.New, prepare(password), salt, iterations, keyLen)
-}
-
-// prepare is SASLprep (RFC 4013). As in PostgreSQL's pg_saslprep, a password that is not UTF-8, holds prohibited
-// characters, or would become empty is used as it is.
-func prepare(password []byte) string {
-	raw := string(password)
-	prepared, err := stringprep.SASLprep.Prepare(raw)
-	if err != nil || prepared == "" {
-		return raw
-	}
-	return prepared
 }
 
 func mac(key []byte, message string) []byte {
