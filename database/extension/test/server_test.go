@@ -70,6 +70,22 @@ func library(t testing.TB, major int) string {
 	return path
 }
 
+// stub builds a library that exports a function of that name.
+func stub(t testing.TB, major int, function string) string {
+	t.Helper()
+	include, err := filepath.Abs(headers(major))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(libraries.dir, fmt.Sprintf("%s%d.so", function, major))
+	cmd := exec.Command("./build.sh", include, path)
+	cmd.Env = append(os.Environ(), "STUB="+function)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", function, err, out)
+	}
+	return path
+}
+
 // eachVersion runs a test on every server that the extension can be built for. One must exist.
 func eachVersion(t *testing.T, test func(t *testing.T, inst cluster.Installation)) {
 	t.Helper()

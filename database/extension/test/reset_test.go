@@ -1,0 +1,187 @@
+package extension_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/pgtest"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// TestAttackLeftovers: t1 leaves on the connection whatever PostgreSQL lets it leave. t2 must find nothing of it.
+func TestAttackLeftovers(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		admin.mustExec("create sequence numbers; grant usage on sequence numbers to pool; grant plain to pool; grant temp on database postgres to pool")
+		c := s.pooled(t)
+		for _, row := range []struct{ leave, look, want string }{
+			{"set search_path = pg_temp", "show search_path", `"$user", public`},
+			{"set standard_conforming_strings = off", "show standard_conforming_strings", "on"},
+			{"set statement_timeout = '1s'", "show statement_timeout", "0"},
+			{"set default_transaction_read_only = on", "show default_transaction_read_only", "off"},
+			{"set row_security = off", "show row_security", "on"},
+			{"set claimed.tenant = 'x'", "select current_setting('claimed.tenant', true)", ""},
+			{"set role plain", "select current_user", "pool"},
+			{"create temp table secrets as select 'fake' as tenant, 1 as value", "select count(*) from secrets where tenant = 'fake'", "0"},
+			{"create temp view v as select 1", "select to_regclass('pg_temp.v')", "NULL"},
+			{"prepare p as select 1", "select count(*) from pg_prepared_statements", "0"},
+			{"declare c cursor with hold for select 1", "select count(*) from pg_cursors", "0"},
+			{"select pg_advisory_lock(7)", "select count(*) from pg_locks where locktype = 'advisory'", "0"},
+			{"listen x", "select count(*) from pg_listening_channels()", "0"},
+			{"set client_min_messages = debug5", "show client_min_messages", "notice"},
+			{"set constraints all deferred; set transaction_isolation = 'serializable'", "show transaction_isolation", "read committed"},
+		} {
+			c.become("t1")
+			if r := c.exec(row.leave); r.code() != "" {
+				t.Fatalf("%s: %s", row.leave, describe(r))
+			}
+			c.become("t2")
+			if got := c.one(row.look); got != row.want {
+				t.Errorf("after %s: %s = %s", row.leave, row.look, got)
+			}
+		}
+		c.become("t1")
+		c.one("select nextval('numbers')")
+		c.become("t2")
+		if r := c.exec("select lastval()"); r.code() != "55000" {
+			t.Errorf("lastval: %s", describe(r))
+		}
+		seeded := func() string {
+			c.become("t1")
+			c.mustExec("select setseed(0.5)")
+			c.become("t2")
+			return c.one("select random()")
+		}
+		if a, b := seeded(), seeded(); a == b {
+			t.Errorf("t1 foretells t2's random(): %s", a)
+		}
+		c.become("t1") // the same identity keeps what it has: no reset
+		c.mustExec("set search_path = pg_catalog")
+		c.become("t1")
+		if got := c.one("show search_path"); got != "pg_catalog" {
+			t.Errorf("the same identity was reset: %s", got)
+		}
+		g := c.next("t1")
+		g.flags = flagReset
+		c.handOver(g)
+		if got := c.one("show search_path"); got == "pg_catalog" {
+			t.Error("flag reset did not reset")
+		}
+	})
+}
+
+// TestAttackFailingReset: t1 makes DISCARD ALL expensive and the time short. Either t2 gets a clean connection or none.
+func TestAttackFailingReset(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		s.login(t, "postgres").mustExec("grant temp on database postgres to pool")
+		c := s.pooled(t)
+		c.become("t1")
+		c.mustExec("do $$ begin for i in 1..200 loop execute 'create temp table t' || i || ' (a text)'; end loop; end $$; set statement_timeout = '1ms'")
+		r := c.handOver(c.next("t2"))
+		if r.dead {
+			return
+		}
+		if r.code() != "" {
+			if r := c.exec("select 1"); r.code() != "28000" {
+				t.Errorf("behind a failed hand-over: %s", describe(r))
+			}
+			return
+		}
+		if got := c.one("select count(*) from pg_class where relpersistence = 't'"); got != "0" {
+			t.Errorf("temporary tables left: %s", got)
+		}
+	})
+}
+
+func TestPinnedRole(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		s.login(t, "postgres").mustExec("create role powerless; grant powerless to pool")
+		c := s.login(t, "pool", "options", "-c role=powerless")
+		c.establish(s, s.key)
+		c.become("t1")
+		if got := c.one("select current_user"); got != "powerless" {
+			t.Fatal(got)
+		}
+		c.mustExec("set role none")
+		c.become("t2")
+		if got := c.one("select current_user"); got != "powerless" {
+			t.Errorf("after a hand-over the role is %s", got)
+		}
+	})
+}
+
+// TestAttackLibraryState: connections of dblink and variables of PL/Perl outlive DISCARD ALL. Who used them is the last
+// one on that connection; postgres_fdw can be told to close its own.
+func TestAttackLibraryState(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		for _, function := range []string{"dblink_connect", "plperl_call_handler", "plpython3_call_handler", "pltcl_call_handler", "postgres_fdw_disconnect_all"} {
+			s.login(t, "postgres").mustExec("alter role pool set session_preload_libraries = '" + stub(t, inst.Major, function) + "'")
+			c := s.login(t, "pool")
+			c.establish(s, s.key)
+			r := c.handOver(c.next("t1"))
+			if function != "postgres_fdw_disconnect_all" {
+				if !r.dead || r.code() != "55000" {
+					t.Errorf("%s is loaded: %s", function, describe(r))
+				}
+			} else if r.dead || len(r.notices) != 1 || r.notices[0] != "stub called" {
+				t.Errorf("%s was not called: %s, %v", function, describe(r), r.notices)
+			}
+		}
+	})
+}
+
+// TestAttackCancelHammer: a neighbour of the same role cancels the connection all the time, in the hope that a
+// hand-over fails and the statement behind it runs as the one before. Hand-over and statement go out in one write.
+func TestAttackCancelHammer(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst, pgtest.WithSetting("log_min_messages", "fatal"))
+		c := s.pooled(t)
+		c.become("t0")
+		stop, done := make(chan struct{}), sync.WaitGroup{}
+		hammer := s.login(t, "postgres")
+		done.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					hammer.exec(fmt.Sprintf("select pg_cancel_backend(%d) from generate_series(1, 50)", c.pid))
+				}
+			}
+		})
+		leases, failed, wrong := 0, 0, 0
+		for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); leases++ {
+			tenant := fmt.Sprint("t", leases%3)
+			c.send(call(c.switcher, c.next(tenant).bytes(c.key)), &pgproto3.Query{String: "select jwt('tenant')"})
+			prefix := c.receive()
+			if prefix.dead {
+				t.Fatalf("lease %d: %s", leases, describe(prefix))
+			}
+			r := c.receive()
+			if len(prefix.errors) > 0 || len(r.errors) > 0 {
+				failed++
+			}
+			if len(prefix.errors) > 0 && len(r.rows) > 0 {
+				t.Errorf("lease %d: ran behind a failed hand-over: %s", leases, describe(r))
+			}
+			for _, row := range r.rows {
+				if row[0] != tenant {
+					wrong++
+				}
+			}
+		}
+		close(stop)
+		done.Wait()
+		t.Logf("%d leases, %d failed, %d wrong", leases, failed, wrong)
+		if wrong > 0 || failed == 0 || leases < 500 {
+			t.Errorf("%d leases, %d failed, %d as somebody else", leases, failed, wrong)
+		}
+	})
+}

@@ -1,0 +1,2 @@
+DELETE FROM claimpool.version;
+INSERT INTO claimpool.version (version, api) VALUES (:version, :'api');

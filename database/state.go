@@ -1,0 +1,94 @@
+package database
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// State is what a database has of the SQL dialect.
+type State struct {
+	Database string
+	Server   string // PostgreSQL's version
+	Version  int    // of the installed SQL; 0 when there is none
+	API      string // the schema of jwt(); empty when nothing is installed
+	Keys     []KeyInfo
+	Problems []string // what makes the installation unsafe; empty is good
+
+	user      string // who we are
+	superuser bool
+	member    bool // we may SET ROLE claimpool_owner
+	owner     bool // the role claimpool_owner exists
+	elsewhere bool // and owns things in other databases
+	schema    bool // the schema claimpool exists
+}
+
+// KeyInfo names a key; the key itself never leaves the database twice.
+type KeyInfo struct {
+	ID      string
+	Created time.Time
+}
+
+// Status looks at a database and changes nothing. roles are the roles that pools use: the problems name what they could do.
+func Status(ctx context.Context, conn *pgx.Conn, roles ...string) (*State, error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx))
+	if _, err := tx.Exec(ctx, pinPath); err != nil {
+		return nil, err
+	}
+	s := &State{}
+	err = tx.QueryRow(ctx, aboutUs).Scan(&s.Database, &s.Server, &s.user, &s.superuser, &s.owner, &s.schema, &s.member, &s.elsewhere)
+	if err != nil {
+		return nil, fmt.Errorf("look at the database: %w", err)
+	}
+	if !s.schema {
+		return s, nil
+	}
+	if err := s.readInstallation(ctx, tx); err != nil {
+		return nil, err
+	}
+	for _, question := range questions {
+		rows, err := tx.Query(ctx, given+question, append([]string{}, roles...), s.API)
+		if err != nil {
+			return nil, fmt.Errorf("look for problems: %w", err)
+		}
+		problems, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return nil, fmt.Errorf("look for problems: %w", err)
+		}
+		s.Problems = append(s.Problems, problems...)
+	}
+	return s, nil
+}
+
+// readInstallation reads our own tables, which only the owner and superusers may. It may make us a member of the owner: the
+// caller rolls back.
+func (s *State) readInstallation(ctx context.Context, tx pgx.Tx) error {
+	for _, sql := range s.join() {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("role %q may not look into schema claimpool: %w", s.user, err)
+		}
+	}
+	if err := tx.QueryRow(ctx, "select version, api from claimpool.version").Scan(&s.Version, &s.API); err != nil {
+		return fmt.Errorf("read claimpool.version: %w", err)
+	}
+	rows, err := tx.Query(ctx, "select kid, created from claimpool.keys order by created, kid")
+	if err != nil {
+		return fmt.Errorf("list the keys: %w", err)
+	}
+	s.Keys, err = pgx.CollectRows(rows, pgx.RowToStructByPos[KeyInfo])
+	return err
+}
+
+// join is the SQL that makes us able to act as the owner.
+func (s *State) join() []string {
+	if s.superuser || s.member {
+		return []string{becomeOwner}
+	}
+	return []string{joinOwner, becomeOwner}
+}
