@@ -43,9 +43,17 @@ server connections are shared.
 Exit status: 0 done; 1 it failed; 2 the command line or the configuration is wrong; 3 the answer is no (token inspect: the
 token would be refused; db status: not installed, or not safe).`
 
+// exit is the panic by which --help ends.
+type exit struct{ status int }
+
+// parser understands command lines.
+func parser(c *commands, env *environment) *kong.Kong {
+	return kong.Must(c, kong.Name("claimpool"), kong.Description(description), kong.Writers(env.out, env.err),
+		kong.Exit(func(status int) { panic(exit{status}) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Bind(env))
+}
+
 // run runs a command line and returns the exit status.
 func run(env *environment, args []string) (status int) {
-	type exit struct{ status int } // what --help does
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(exit)
@@ -55,12 +63,10 @@ func run(env *environment, args []string) (status int) {
 			status = e.status
 		}
 	}()
-	parser := kong.Must(&commands{}, kong.Name("claimpool"), kong.Description(description), kong.Writers(env.out, env.err),
-		kong.Exit(func(status int) { panic(exit{status}) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Bind(env))
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	command, err := parser.Parse(args)
+	command, err := parser(&commands{}, env).Parse(args)
 	if err != nil {
 		var wrong *kong.ParseError
 		help := "claimpool --help"

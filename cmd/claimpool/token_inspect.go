@@ -89,7 +89,9 @@ func printReport(w io.Writer, rep *token.Report, now time.Time) {
 			fmt.Fprintf(w, "%s %s (%s)\n", at.name, at.time.UTC().Format(time.RFC3339), distance(at.time.Sub(now)))
 		}
 	}
-	fmt.Fprintln(w)
+	if rep.Header != nil || rep.Claims != nil {
+		fmt.Fprintln(w)
+	}
 }
 
 // verdict prints whether the token would be accepted.
