@@ -29,7 +29,8 @@ type Userlist struct {
 // users is one state of the list; it never changes.
 type users struct {
 	byName map[string]stored
-	order  []stored // the models for decoys
+	order  []stored    // the models for decoys
+	stamp  os.FileInfo // of the file that it was read from
 }
 
 // storedKind says what the list has for a user.
@@ -92,8 +93,22 @@ func (l *Userlist) Reload() error {
 	if err != nil {
 		return fmt.Errorf("read user list %q: %w", l.path, err)
 	}
+	u.stamp = info
 	l.users.Store(u)
 	return nil
+}
+
+// Refresh reads the file again when it has changed.
+func (l *Userlist) Refresh() (changed bool, err error) {
+	was := l.users.Load().stamp
+	is, err := os.Stat(l.path)
+	if err != nil {
+		return false, fmt.Errorf("read user list: %w", err)
+	}
+	if os.SameFile(was, is) && was.Size() == is.Size() && was.ModTime().Equal(is.ModTime()) && was.Mode() == is.Mode() {
+		return false, nil
+	}
+	return true, l.Reload()
 }
 
 // Len is the number of users.

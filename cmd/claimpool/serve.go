@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/config"
+	"github.com/claimpool/claimpool/proxy"
+)
+
+// service is a proxy that runs with its configuration.
+type service struct {
+	env   *environment
+	path  string // of the configuration file; empty when flags made it
+	log   *slog.Logger
+	level *slog.LevelVar
+	proxy *proxy.Proxy
+	certs []*certificate
+	wg    sync.WaitGroup
+
+	mu  sync.Mutex
+	now *built // guarded by mu
+}
+
+// serve runs the proxy until it is told to end. path is the configuration file, to be read again on SIGHUP; empty when
+// the configuration was made from flags.
+func serve(env *environment, path string, cfg *config.Config) error {
+	if os.Geteuid() == 0 {
+		return usage("claimpool does not run as root, because it talks to strangers: start it as another user,\n" +
+			"  for example: setpriv --reuid=nobody --regid=nogroup --clear-groups claimpool serve …")
+	}
+	s := &service{env: env, path: path, level: new(slog.LevelVar)}
+	s.log = newLogger(env.err, cfg.Log, s.level)
+	if err := s.start(cfg); err != nil {
+		return err
+	}
+	return s.wait()
+}
+
+// newLogger makes the log; level can be changed later.
+func newLogger(w io.Writer, cfg config.Log, level *slog.LevelVar) *slog.Logger {
+	setLevel(level, cfg.Level)
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func setLevel(level *slog.LevelVar, name string) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(name)); err != nil {
+		l = slog.LevelInfo // the configuration check knows the names
+	}
+	level.Set(l)
+}
+
+func newSeed() claimpool.Secret {
+	seed := make(claimpool.Secret, 32)
+	rand.Read(seed) // never fails (crypto/rand)
+	return seed
+}
+
+func (s *service) start(cfg *config.Config) error {
+	b, err := build(cfg, s.env.now, nil)
+	if err != nil {
+		return statusError{err, statusUsage}
+	}
+	s.now = b
+	for _, text := range b.issuers.skipped() {
+		s.log.Warn("key left out", claimpool.LogReason, text)
+	}
+	listeners, certs, err := listen(cfg)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.certs = certs
+	if s.proxy, err = proxy.New(b.proxy, proxy.Options{Loops: cfg.Loops, Log: s.log}); err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		s.log.Info("listening", claimpool.LogAddr, l.Addr().String())
+		s.wg.Go(func() {
+			if err := s.proxy.Serve(l); err != nil {
+				s.log.Error("stopped listening", claimpool.LogAddr, l.Addr().String(), claimpool.LogErr, err.Error())
+			}
+		})
+	}
+	return nil
+}
+
+// wait serves until a signal or the end of the environment. SIGTERM lets transactions end, SIGINT does not, and neither
+// does a second SIGTERM. SIGHUP reads the configuration again.
+func (s *service) wait() error {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	ctx, cancel := context.WithCancel(s.env.ctx)
+	defer s.wg.Wait()
+	defer s.proxy.Close()
+	defer cancel()
+	s.wg.Go(func() { s.watch(ctx) })
+	s.notify(daemon.SdNotifyReady)
+	for {
+		select {
+		case <-ctx.Done():
+			s.notify(daemon.SdNotifyStopping)
+			return nil
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGHUP:
+				s.notify(daemon.SdNotifyReloading)
+				s.reload()
+				s.notify(daemon.SdNotifyReady)
+			case syscall.SIGINT:
+				s.log.Info("stopping at once", claimpool.LogReason, "SIGINT")
+				s.notify(daemon.SdNotifyStopping)
+				return nil
+			default:
+				return s.drain(signals)
+			}
+		}
+	}
+}
+
+// drain ends in an orderly way, within limits.drain_timeout.
+func (s *service) drain(signals <-chan os.Signal) error {
+	s.mu.Lock()
+	limit := s.now.declared.Limits.DrainTimeout
+	s.mu.Unlock()
+	s.log.Info("draining: transactions may end", claimpool.LogReason, "SIGTERM", claimpool.LogHeld, limit)
+	s.notify(daemon.SdNotifyStopping)
+	ctx, cancel := context.WithTimeout(s.env.ctx, limit)
+	defer cancel()
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := s.proxy.Shutdown(ctx); err != nil {
+		s.log.Warn("clients were cut off", claimpool.LogClient, s.proxy.Clients())
+	}
+	return nil
+}
+
+// notify tells systemd, when it is there.
+func (s *service) notify(state string) {
+	if state == daemon.SdNotifyReloading {
+		state += fmt.Sprintf("\nMONOTONIC_USEC=%d", monotonicMicros())
+	}
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.Warn("could not notify systemd", claimpool.LogErr, err.Error())
+	}
+}
+
+// watch looks for changed files, and keeps systemd's watchdog quiet.
+func (s *service) watch(ctx context.Context) {
+	interval := s.now.declared.WatchInterval
+	if dog, err := daemon.SdWatchdogEnabled(false); err == nil && dog > 0 {
+		interval = min(interval, dog/2)
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	reported := map[string]string{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.refresh(reported)
+		s.notify(daemon.SdNotifyWatchdog)
+	}
+}

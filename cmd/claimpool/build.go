@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/config"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/proxy"
+	"github.com/claimpool/claimpool/server"
+	"github.com/claimpool/claimpool/trusted"
+)
+
+// built is a configuration made ready for the proxy, with all that it read from files.
+type built struct {
+	declared *config.Config
+	proxy    *proxy.Config
+	issuers  *issuers
+	users    *auth.Userlist    // nil without a users file
+	keys     map[string][]byte // the context keys as read, by database
+	seed     claimpool.Secret  // of the decoys; it stays the same over reloads
+}
+
+// build makes the configuration ready. before is what runs now, or nil: databases that have not changed are taken over as
+// the same objects, so that their server connections live on.
+func build(cfg *config.Config, now func() time.Time, before *built) (*built, error) {
+	b := &built{declared: cfg, keys: map[string][]byte{}}
+	var err error
+	if b.issuers, err = loadIssuers(cfg, now); err != nil {
+		return nil, err
+	}
+	if cfg.UsersFile != "" {
+		if b.users, err = auth.LoadUserlist(cfg.UsersFile); err != nil {
+			return nil, fmt.Errorf("users_file: %w", err)
+		}
+	}
+	if before != nil {
+		b.seed = before.seed
+	}
+	a, err := b.authenticator(cfg, now)
+	if err != nil {
+		return nil, err
+	}
+	b.proxy = &proxy.Config{Auth: a, Databases: map[string]*proxy.Database{}, Limits: proxy.Limits{
+		MaxClients: cfg.Limits.MaxClients, MaxLogins: cfg.Limits.MaxLogins, LoginTimeout: cfg.Limits.LoginTimeout,
+		IdleTimeout: cfg.Limits.IdleTimeout, TransactionIdleTimeout: cfg.Limits.TransactionIdleTimeout,
+	}}
+	for name, declared := range cfg.Databases {
+		if b.proxy.Databases[name], err = b.database(name, declared, before); err != nil {
+			return nil, fmt.Errorf("databases.%s: %w", name, err)
+		}
+	}
+	return b, nil
+}
+
+func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.Authenticator, error) {
+	rules := make([]auth.Rule, len(cfg.Rules))
+	for i, r := range cfg.Rules {
+		rules[i] = auth.Rule{
+			Name: r.Name, Databases: r.Databases, Users: r.Users, Addresses: r.Addresses, TLS: auth.Transport(r.TLS),
+			Method: claimpool.Method(r.Method), Role: r.Role,
+		}
+		switch rules[i].Method {
+		case claimpool.MethodJWT:
+			set, err := b.issuers.set(r.Issuers...)
+			if err != nil {
+				return nil, fmt.Errorf("rule %q: %w", r.Name, err)
+			}
+			rules[i].Issuers = set
+		case claimpool.MethodSCRAM, claimpool.MethodMD5:
+			rules[i].Userlist = b.users
+		}
+	}
+	if b.seed == nil {
+		b.seed = newSeed()
+	}
+	return auth.New(auth.Config{
+		Rules: rules, Seed: b.seed, Clock: now,
+		Throttle: auth.Throttle{Failures: cfg.Throttle.Failures, Window: cfg.Throttle.Window},
+	})
+}
+
+// database makes one database, or takes it over from before.
+func (b *built) database(name string, d config.Database, before *built) (*proxy.Database, error) {
+	var key []byte
+	if d.Context.KeyFile != "" {
+		var err error
+		if key, err = os.ReadFile(d.Context.KeyFile); err != nil {
+			return nil, fmt.Errorf("context.key_file: %w", err)
+		}
+	}
+	b.keys[name] = key
+	if before != nil && before.proxy.Databases[name] != nil && slices.Equal(before.keys[name], key) &&
+		reflect.DeepEqual(before.declared.Databases[name], d) {
+		return before.proxy.Databases[name], nil
+	}
+	dialect, err := dialectOf(d.Context, key)
+	if err != nil {
+		return nil, err
+	}
+	db := &proxy.Database{Name: name, Role: d.Role, Pool: poolConfig(d.Pool), Dialect: dialect}
+	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
+		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
+	}
+	db.Server = func(role string) (*server.Config, error) { return serverConfig(name, d, role) }
+	return db, nil
+}
+
+func dialectOf(c config.Context, key []byte) (trusted.Dialect, error) {
+	switch c.Dialect {
+	case "none":
+		return trusted.None{}, nil
+	case "sql":
+		k, err := trusted.ParseSQLKey(key)
+		if err != nil {
+			return nil, fmt.Errorf("context.key_file: %w", err)
+		}
+		return &trusted.SQL{Key: k, Window: c.Window}, nil
+	}
+	return nil, fmt.Errorf("context.dialect: %q is not known to this version", c.Dialect)
+}
+
+func poolConfig(p config.Pool) pool.Config {
+	return pool.Config{
+		Mode: pool.Mode(p.Mode), Isolation: pool.Isolation(p.Isolation), Size: p.Size, Min: p.MinSize,
+		Reserve: p.ReserveSize, ReserveAfter: p.ReserveAfter, QueueLength: p.QueueLength, QueueWait: p.QueueWait,
+		IdleTimeout: p.IdleTimeout, Lifetime: p.Lifetime, CheckAfter: p.CheckAfter,
+	}
+}
+
+// serverConfig is the way to a database's servers as a role.
+func serverConfig(name string, d config.Database, role string) (*server.Config, error) {
+	cfg := &server.Config{
+		Hosts: d.Hosts, Database: d.DBName, Role: role, ConnectTimeout: d.Pool.ConnectTimeout,
+		TLS: server.TLS{CAFile: d.TLS.CAFile, CertFile: d.TLS.CertFile, KeyFile: d.TLS.KeyFile},
+	}
+	if cfg.Database == "" {
+		cfg.Database = name
+	}
+	if d.TLS.Mode != "auto" {
+		cfg.TLS.Mode = server.Mode(d.TLS.Mode)
+	}
+	secret, ok := d.Passwords[role]
+	if !ok {
+		secret = d.Password
+	}
+	cfg.Password = passwordOf(secret)
+	return cfg, cfg.Check()
+}
+
+func passwordOf(s config.Secret) func(context.Context) (claimpool.Secret, error) {
+	switch {
+	case s.File != "":
+		return server.FilePassword(s.File)
+	case s.Env != "":
+		return server.EnvPassword(s.Env)
+	case len(s.Command) > 0:
+		return server.CommandPassword(s.Command...)
+	}
+	return func(context.Context) (claimpool.Secret, error) {
+		return nil, errors.New(`the server wants a password, and none is configured: set "password" of the database`)
+	}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/config"
+)
+
+// reload reads the configuration file again. A file that is wrong changes nothing.
+func (s *service) reload() {
+	if s.path == "" {
+		s.log.Warn("nothing to reload", claimpool.LogReason, "the configuration came from flags: restart with others")
+		return
+	}
+	cfg, err := loadConfig(s.path)
+	if err == nil {
+		err = s.apply(cfg)
+	}
+	if err != nil {
+		s.log.Error("the configuration was not reloaded: the old one stays", claimpool.LogErr, err.Error())
+	}
+}
+
+// apply makes a new configuration the one that counts, as far as that can be done without a restart.
+func (s *service) apply(cfg *config.Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken, restart := config.Diff(s.now.declared, cfg)
+	b, err := build(cfg, s.env.now, s.now)
+	if err != nil {
+		return err
+	}
+	setLevel(s.level, cfg.Log.Level)
+	s.now = b
+	s.proxy.Reload(b.proxy)
+	s.log.Info("configuration reloaded", claimpool.LogReason, changes(taken))
+	if len(restart) > 0 {
+		s.log.Warn("some changes need a restart", claimpool.LogReason, changes(restart))
+	}
+	return nil
+}
+
+func changes(keys []string) string {
+	if len(keys) == 0 {
+		return "nothing has changed"
+	}
+	return strings.Join(keys, ", ")
+}
+
+// refresh looks at the files that are read again when they change. reported are the errors that have been logged.
+func (s *service) refresh(reported map[string]string) {
+	s.mu.Lock()
+	now := s.now
+	s.mu.Unlock()
+	note := func(what string, changed bool, err error) {
+		switch {
+		case err != nil && reported[what] != err.Error():
+			reported[what] = err.Error()
+			s.log.Error("a file has changed and cannot be used: the old content stays", claimpool.LogReason, what, claimpool.LogErr, err.Error())
+		case err == nil && (changed || reported[what] != ""):
+			delete(reported, what)
+			s.log.Info("a file has changed and is in use", claimpool.LogReason, what)
+		}
+	}
+	for name, files := range now.issuers.files {
+		changed, err := files.Refresh()
+		note("issuers."+name+".keys", changed, err)
+	}
+	if now.users != nil {
+		changed, err := now.users.Refresh()
+		note("users_file", changed, err)
+	}
+	for _, c := range s.certs {
+		changed, err := c.refresh()
+		note(c.files.CertFile, changed, err)
+	}
+	for name, key := range now.keys {
+		if key == nil {
+			continue
+		}
+		changed, err := s.refreshContextKey(now, name, key)
+		note("databases."+name+".context.key_file", changed, err)
+	}
+}
+
+// refreshContextKey takes a new context key by building the configuration anew: server connections know only the key with
+// which they were opened, so they are replaced.
+func (s *service) refreshContextKey(now *built, name string, key []byte) (changed bool, err error) {
+	data, err := os.ReadFile(now.declared.Databases[name].Context.KeyFile)
+	if err != nil || bytes.Equal(data, key) {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now != now {
+		return false, nil // reloaded in between; the next look decides
+	}
+	b, err := build(now.declared, s.env.now, now)
+	if err != nil {
+		return false, err
+	}
+	s.now = b
+	s.proxy.Reload(b.proxy)
+	return true, nil
+}
+
+// monotonicMicros is what systemd wants to know at a reload (sd_notify(3)).
+func monotonicMicros() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0
+	}
+	return ts.Nano() / 1000
+}
