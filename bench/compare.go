@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,7 +85,7 @@ func parse(args []string) (*settings, error) {
 	f.BoolVar(&s.quick, "quick", false, "64 clients, 3 short rounds, the main workloads; nothing is written to the history")
 	f.StringVar(&s.history, "history", "", "`file` to append the results to")
 	f.StringVar(&s.proxyCore, "proxy-core", "0", "core for the proxies")
-	f.StringVar(&s.loadCore, "load-core", "1", "cores for everything else")
+	f.StringVar(&s.loadCore, "load-core", otherCores(), "cores for everything else")
 	list := f.Bool("list", false, "list the trials and end")
 	if err := f.Parse(args); err != nil {
 		return nil, err
@@ -142,6 +143,18 @@ func runCompare(args []string, out io.Writer) error {
 	}
 	report.footnotes()
 	return nil
+}
+
+// otherCores are all but the first, as taskset writes them.
+func otherCores() string {
+	switch last := runtime.NumCPU() - 1; last {
+	case 0:
+		return "0" // there is no other
+	case 1:
+		return "1"
+	default:
+		return fmt.Sprintf("1-%d", last)
+	}
 }
 
 // pinSelf keeps this process, and all that it starts without saying otherwise, off the proxies' core.

@@ -33,10 +33,13 @@ const (
 const maxTokens = 64
 
 // writeCredentials fills dir with all that logins need: a certificate for the proxies, a users file, the key of an issuer,
-// and files with 1 and with 64 of its tokens.
+// files with 1 and with 64 of its tokens, and the key that seals contexts, which the fake server does not look at.
 func writeCredentials(dir string) error {
 	if err := writeCertificate(dir); err != nil {
 		return fmt.Errorf("make certificate: %w", err)
+	}
+	if _, err := put(dir, "context.key", []byte("k1:"+strings.Repeat("5eed", 16)+"\n"), 0o600); err != nil {
+		return err
 	}
 	verifier, err := load.Verifier(scramPassword)
 	if err != nil {

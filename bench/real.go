@@ -118,7 +118,7 @@ func (b *stage) pgbench(ctx context.Context, t trial, g *target) (*load.Result, 
 	p50, p99, err := latencies(prefix)
 	spent := after.Since(before)
 	return &load.Result{
-		Transactions: n, Seconds: took.Seconds(), TPS: float64(n) / took.Seconds(), P50: p50, P99: p99,
+		Clients: t.clients, Transactions: n, Seconds: took.Seconds(), TPS: float64(n) / took.Seconds(), P50: p50, P99: p99,
 		CPU: float64(spent.Nanoseconds()) / 1e3 / float64(n), Busy: spent.Seconds() / took.Seconds(), Memory: memory,
 	}, err
 }

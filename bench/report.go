@@ -65,7 +65,7 @@ func (r *report) line(t trial, sum *summary, ratio string) {
 		spread = fmt.Sprintf("(%.1f-%.1f)", slices.Min(all), slices.Max(all))
 		busy = fmt.Sprintf("%.0f%%", 100*median(sum.values(func(x *load.Result) float64 { return x.Busy })))
 	}
-	fmt.Fprintf(r.out, "%-16s %7d %-12s %8s %-15s %6s %5s %9.0f %9.0f %9.0f %7.1f", t.name, t.clients, sum.target.name,
+	fmt.Fprintf(r.out, "%-16s %7d %-12s %8s %-15s %6s %5s %9.0f %9.0f %9.0f %7.1f", t.name, sum.runs[0].Clients, sum.target.name,
 		cpu, spread, ratio, busy, median(sum.values(tpsOf)), median(sum.values(p50Of)), median(sum.values(p99Of)),
 		median(sum.values(rssOf))/(1<<20))
 	if t.alone {
@@ -81,7 +81,8 @@ func (r *report) footnotes() {
 	}
 }
 
-const header = "date\tcommit\tmachine\tserver\tworkload\tclients\ttarget\tcpu_us_per_tx\tcpu_min\tcpu_max\ttps\tp50_us\tp99_us\trss_kb\tidle_bytes_per_client\tversions\n"
+const header = "date\tcommit\tmachine\tserver\tworkload\tclients\ttarget\tcpu_us_per_tx\tcpu_min\tcpu_max\ttps\tp50_us\tp99_us\t" +
+	"rss_kb\tidle_bytes_per_client\tversions\n"
 
 // keep appends a row to the history.
 func (r *report) keep(t trial, sum *summary) error {
@@ -100,7 +101,7 @@ func (r *report) keep(t trial, sum *summary) error {
 	}
 	all := sum.values(cpuOf)
 	_, err = fmt.Fprintf(f, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n",
-		r.date, r.commit, r.machine, r.server, t.name, t.clients, sum.target.name,
+		r.date, r.commit, r.machine, r.server, t.name, sum.runs[0].Clients, sum.target.name,
 		median(all), slices.Min(all), slices.Max(all), median(sum.values(tpsOf)), median(sum.values(p50Of)),
 		median(sum.values(p99Of)), median(sum.values(rssOf))/1024, sum.runs[0].PerClient,
 		sum.target.version+"; "+runtime.Version())

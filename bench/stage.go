@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -158,7 +159,7 @@ func (b *stage) run(ctx context.Context, t trial, g *target) (*load.Result, erro
 		warmup = 3 * time.Second // for garbage to be collected
 	}
 	args := []string{"-c", b.s.loadCore, b.self, "load", "-addr", g.addr, "-workload", t.workload,
-		"-clients", fmt.Sprint(t.clients), fmt.Sprintf("-tls=%v", t.tls), "-user", t.user(), "-pid", fmt.Sprint(g.pid),
+		"-clients", fmt.Sprint(t.clients), fmt.Sprintf("-tls=%v", t.tls), "-user", t.user(), "-database", t.database(), "-pid", fmt.Sprint(g.pid),
 		"-warmup", warmup.String(), "-time", b.s.time.String(), "-count", fmt.Sprint(b.s.count), "-password", scramPassword}
 	if t.tokens > 0 {
 		args = append(args, "-tokens", tokenFile(b.dir, t.tokens))
@@ -173,12 +174,17 @@ func (b *stage) run(ctx context.Context, t trial, g *target) (*load.Result, erro
 	return r, json.Unmarshal(out, r)
 }
 
-// output runs a command; when it fails, the last line that it wrote to standard error is the reason.
+// output runs a command; when it fails, what it wrote to standard error is the reason: the line with the server's error,
+// or else the last one.
 func output(cmd *exec.Cmd) ([]byte, error) {
 	out, err := cmd.Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
-		return nil, errors.New(strings.TrimPrefix(lines[len(lines)-1], "bench: "))
+		i := slices.IndexFunc(lines, func(s string) bool { return strings.Contains(s, "ERROR") || strings.Contains(s, "FATAL") })
+		if i < 0 {
+			i = len(lines) - 1
+		}
+		return nil, errors.New(strings.TrimPrefix(lines[i], "bench: "))
 	}
 	return out, err
 }

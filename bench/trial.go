@@ -98,6 +98,14 @@ func (t *trial) user() string {
 	return "bench"
 }
 
+// database is where they go: one with a trusted context for those who have claims.
+func (t *trial) database() string {
+	if t.login == "jwt" {
+		return "identity"
+	}
+	return "bench"
+}
+
 // fits reports whether a target can do the trial at all.
 func (t *trial) fits(g *target) bool {
 	return g.pid != 0 || !t.alone && !t.tls && t.workload != "storm"

@@ -26,6 +26,9 @@ func New() (*Poll, error) {
 	return &Poll{fd: fd}, nil
 }
 
+// Close releases the instance.
+func (p *Poll) Close() error { return syscall.Close(p.fd) }
+
 // Add watches a descriptor for input, level-triggered.
 func (p *Poll) Add(fd int) error {
 	return syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)})

@@ -60,8 +60,12 @@ func Listen(port int) (*Server, error) {
 // Addr is the address to connect to.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(s.port)) }
 
-// Serve answers until epoll fails, which it does not.
+// Close ends Serve. It may be called from another goroutine.
+func (s *Server) Close() error { return syscall.Shutdown(s.listener, syscall.SHUT_RDWR) }
+
+// Serve answers until Close is called.
 func (s *Server) Serve() error {
+	defer s.closeAll()
 	for {
 		events, err := s.poll.Wait(-1)
 		if err != nil {
@@ -71,7 +75,9 @@ func (s *Server) Serve() error {
 			fd := int(events[i].Fd)
 			switch {
 			case fd == s.listener:
-				s.accept()
+				if !s.accept() {
+					return nil
+				}
 			case events[i].Events&syscall.EPOLLOUT != 0:
 				s.flush(s.sessions[fd])
 			default:
@@ -81,11 +87,12 @@ func (s *Server) Serve() error {
 	}
 }
 
-func (s *Server) accept() {
+// accept takes all waiting connections; the result is false when the listener is closed.
+func (s *Server) accept() bool {
 	for {
 		fd, _, err := syscall.Accept4(s.listener, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 		if err != nil {
-			return // EAGAIN, or a client that has gone again
+			return err != syscall.EINVAL // else EAGAIN, or a client that has gone again
 		}
 		_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 		for len(s.sessions) <= fd {
@@ -143,4 +150,14 @@ func (s *Server) flush(c *session) {
 func (s *Server) close(c *session) {
 	s.sessions[c.fd] = nil
 	_ = syscall.Close(c.fd)
+}
+
+func (s *Server) closeAll() {
+	for _, c := range s.sessions {
+		if c != nil {
+			s.close(c)
+		}
+	}
+	_ = syscall.Close(s.listener)
+	_ = s.poll.Close()
 }

@@ -14,7 +14,7 @@ import (
 // warms up buffers and heap, and once with all of them. The difference, divided by the other nine tenths, is what one
 // more idle client costs.
 func idle(o *Options) (*Result, error) {
-	if limit := descriptors() - 100; o.Clients > limit {
+	if limit := descriptors() - 500; o.Clients > limit { // the proxy, which has the same limit, needs some for itself
 		o.Clients = limit
 	}
 	tenth := max(1, o.Clients/10)

@@ -33,6 +33,7 @@ type Options struct {
 
 // Result is what was measured.
 type Result struct {
+	Clients      int         `json:"clients"` // that there were: fewer than asked for when descriptors were short
 	Transactions int         `json:"transactions"`
 	Seconds      float64     `json:"seconds"`
 	TPS          float64     `json:"tps"`
@@ -48,6 +49,15 @@ type Result struct {
 
 // Run runs one workload.
 func Run(o *Options) (*Result, error) {
+	r, err := run(o)
+	if err != nil {
+		return nil, err
+	}
+	r.Clients = o.Clients
+	return r, nil
+}
+
+func run(o *Options) (*Result, error) {
 	if o.Clients < 1 {
 		return nil, fmt.Errorf("%d clients are too few", o.Clients)
 	}

@@ -16,18 +16,18 @@ import (
 // member is a client inside the loop.
 type member struct {
 	*client
-	fd       int
-	frames   pgmsg.Framer
-	step     int
-	began    time.Time
-	unsent   []byte // the rest of a request
-	prepared bool
+	fd      int
+	frames  pgmsg.Framer
+	prepare []byte // to be sent before the first transaction
+	steps   []step // of a transaction
+	step    int    // the one that is going on
+	began   time.Time
+	unsent  []byte // the rest of a request
 }
 
 // loop drives all members through the workload.
 type loop struct {
 	o       *Options
-	w       *workload
 	poll    *epoll.Poll
 	members []*member // by descriptor
 	in      []byte    // what was just read, for whichever member it was
@@ -46,8 +46,8 @@ func newLoop(o *Options, w *workload, clients []*client) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create epoll instance: %w", err)
 	}
-	l := &loop{o: o, w: w, poll: poll, in: make([]byte, 256<<10), plain: make([]byte, 64<<10)}
-	for _, c := range clients {
+	l := &loop{o: o, poll: poll, in: make([]byte, 256<<10), plain: make([]byte, 64<<10)}
+	for i, c := range clients {
 		fd, err := detach(c.raw)
 		if err != nil {
 			return nil, fmt.Errorf("take over connection: %w", err)
@@ -58,7 +58,11 @@ func newLoop(o *Options, w *workload, clients []*client) (*loop, error) {
 		for len(l.members) <= fd {
 			l.members = append(l.members, nil)
 		}
-		l.members[fd] = &member{client: c, fd: fd}
+		m := &member{client: c, fd: fd, steps: w.steps}
+		if w.prepared != nil {
+			m.prepare, m.steps = w.prepared(i)
+		}
+		l.members[fd] = m
 		if err := poll.Add(fd); err != nil {
 			return nil, fmt.Errorf("watch connection: %w", err)
 		}
@@ -87,6 +91,7 @@ func (l *loop) close() {
 			_ = syscall.Close(m.fd)
 		}
 	}
+	_ = l.poll.Close()
 }
 
 func (l *loop) run() (*Result, error) {
@@ -135,11 +140,10 @@ func (l *loop) run() (*Result, error) {
 // begin starts a member's next transaction, or its preparation before the first one.
 func (l *loop) begin(m *member) error {
 	m.step, m.began = 0, time.Now()
-	if len(l.w.prepare) > 0 && !m.prepared {
-		return l.send(m, l.w.prepare)
+	if m.prepare != nil {
+		return l.send(m, m.prepare)
 	}
-	m.prepared = true
-	return l.send(m, l.w.steps[0].send)
+	return l.send(m, m.steps[0].send)
 }
 
 func (l *loop) send(m *member, b []byte) error {
@@ -195,12 +199,12 @@ func (l *loop) take(m *member, b []byte) error {
 		case typ == 'E':
 			return errors.New(pgmsg.ErrorText(body))
 		case typ == 0 || typ != 'Z' && typ != 'G':
-		case !m.prepared:
-			m.prepared = true
+		case m.prepare != nil:
+			m.prepare = nil
 			if err := l.begin(m); err != nil {
 				return err
 			}
-		case typ == l.w.steps[m.step].until:
+		case typ == m.steps[m.step].until:
 			if err := l.advance(m); err != nil {
 				return err
 			}
@@ -210,8 +214,8 @@ func (l *loop) take(m *member, b []byte) error {
 }
 
 func (l *loop) advance(m *member) error {
-	if m.step++; m.step < len(l.w.steps) {
-		return l.send(m, l.w.steps[m.step].send)
+	if m.step++; m.step < len(m.steps) {
+		return l.send(m, m.steps[m.step].send)
 	}
 	if l.measure {
 		l.done++

@@ -20,11 +20,12 @@ import (
 type proof struct {
 	password string
 	nonce    string
+	user     string // empty: PostgreSQL takes it from the StartupMessage
 }
 
 func newProof(password string) *proof { return &proof{password: password, nonce: rand.Text()} }
 
-func (p *proof) bare() string { return "n=,r=" + p.nonce }
+func (p *proof) bare() string { return "n=" + p.user + ",r=" + p.nonce }
 
 func (p *proof) first() []byte { return []byte("n,," + p.bare()) }
 

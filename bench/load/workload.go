@@ -18,10 +18,12 @@ type step struct {
 
 // workload is one transaction of a client.
 type workload struct {
-	name    string
-	about   string
-	prepare []byte // sent once after the login, up to ReadyForQuery
-	steps   []step
+	name  string
+	about string
+	steps []step
+
+	// prepared, when set, gives client i a request to send once after the login, and steps of its own.
+	prepared func(i int) (prepare []byte, steps []step)
 }
 
 // Sizes of the large results and uploads: 1 MB in rows of 1 kB.
@@ -34,12 +36,12 @@ var workloads = []workload{
 	{name: "simple", about: "select 1 as a simple Query", steps: []step{query("select 1")}},
 	{name: "extended", about: "select 1 as Parse, Bind, Describe, Execute, Sync", steps: []step{ready(extended("", "select 1"))}},
 	{name: "prepared", about: "select 1, parsed once per client, as Bind, Execute, Sync",
-		prepare: pgmsg.AppendSync(pgmsg.AppendParse(nil, "bench_1", "select 1")),
-		steps:   []step{ready(pgmsg.AppendSync(pgmsg.AppendExecute(pgmsg.AppendBind(nil, "bench_1"))))}},
+		prepared: prepared},
 	{name: "transaction", about: "BEGIN, 3 times select 1, COMMIT: five round trips",
 		steps: []step{query("begin"), query("select 1"), query("select 1"), query("select 1"), query("commit")}},
 	{name: "context", about: "what an application must do without a proxy that does it: BEGIN, set_config, select 1, COMMIT",
-		steps: []step{query("begin"), query(`select set_config('app.claims', '{"sub":"bench","tenant":"a"}', true)`), query("select 1"), query("commit")}},
+		steps: []step{query("begin"), query(`select set_config('app.claims', '{"sub":"bench","tenant":"a"}', true)`),
+			query("select 1"), query("commit")}},
 	{name: "download", about: "1 MB of result in rows of 1 kB",
 		steps: []step{query(fmt.Sprintf("select repeat('x', %d) from generate_series(1, %d)", rowSize, rowCount))}},
 	{name: "upload", about: "COPY FROM STDIN of 1 MB in rows of 1 kB",
@@ -75,6 +77,14 @@ func extended(name, sql string) []byte {
 	b = pgmsg.AppendDescribe(b)
 	b = pgmsg.AppendExecute(b)
 	return pgmsg.AppendSync(b)
+}
+
+// prepared uses a name of its own for every client: with one name for all, a pooler that does not know prepared statements
+// would find some other client's on every server after a while, and seem to work.
+func prepared(i int) ([]byte, []step) {
+	name := fmt.Sprintf("bench_%d", i)
+	prepare := pgmsg.AppendSync(pgmsg.AppendParse(nil, name, "select 1"))
+	return prepare, []step{ready(pgmsg.AppendSync(pgmsg.AppendExecute(pgmsg.AppendBind(nil, name))))}
 }
 
 func upload() []byte {
