@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool/cluster"
-	"github.com/claimpool/claimpool/pgtest"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -16,7 +15,7 @@ func TestAttackLeftovers(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
 		admin := s.login(t, "postgres")
-		admin.mustExec("create sequence numbers; grant usage on sequence numbers to pool; grant plain to pool; grant temp on database postgres to pool")
+		admin.mustExec("create sequence numbers; grant usage on sequence numbers to pool")
 		c := s.pooled(t)
 		for _, row := range []struct{ leave, look, want string }{
 			{"set search_path = pg_temp", "show search_path", `"$user", public`},
@@ -78,7 +77,6 @@ func TestAttackLeftovers(t *testing.T) {
 func TestAttackFailingReset(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
-		s.login(t, "postgres").mustExec("grant temp on database postgres to pool")
 		c := s.pooled(t)
 		c.become("t1")
 		c.mustExec("do $$ begin for i in 1..200 loop execute 'create temp table t' || i || ' (a text)'; end loop; end $$; set statement_timeout = '1ms'")
@@ -121,6 +119,7 @@ func TestPinnedRole(t *testing.T) {
 func TestAttackLibraryState(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
+		defer s.login(t, "postgres").mustExec("alter role pool reset session_preload_libraries")
 		for _, function := range []string{"dblink_connect", "plperl_call_handler", "plpython3_call_handler", "pltcl_call_handler", "postgres_fdw_disconnect_all"} {
 			s.login(t, "postgres").mustExec("alter role pool set session_preload_libraries = '" + stub(t, inst.Major, function) + "'")
 			c := s.login(t, "pool")
@@ -141,7 +140,7 @@ func TestAttackLibraryState(t *testing.T) {
 // hand-over fails and the statement behind it runs as the one before. Hand-over and statement go out in one write.
 func TestAttackCancelHammer(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
-		s := start(t, inst, pgtest.WithSetting("log_min_messages", "fatal"))
+		s := start(t, inst)
 		c := s.pooled(t)
 		c.become("t0")
 		stop, done := make(chan struct{}), sync.WaitGroup{}

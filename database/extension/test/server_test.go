@@ -3,6 +3,7 @@
 package extension_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,6 +34,12 @@ func TestMain(m *testing.M) {
 	}
 	libraries.dir = dir
 	code := m.Run()
+	for _, s := range servers.running {
+		if err := s.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -103,21 +110,37 @@ func eachVersion(t *testing.T, test func(t *testing.T, inst cluster.Installation
 
 // server is a cluster with the extension loaded and its objects made, and a proxy key that it knows.
 type server struct {
-	*pgtest.Cluster
+	*cluster.Cluster
 	key proxyKey
 }
 
-// start makes a cluster with a role "pool" behind the gate and a role "plain" without one.
-func start(t *testing.T, inst cluster.Installation, options ...pgtest.Option) *server {
+// servers run until the last test is over: one for each major version. A test puts back what it changes.
+var servers = struct {
+	sync.Mutex
+	running map[int]*server
+}{running: map[int]*server{}}
+
+// start returns the server of a version, with a role "pool" behind the gate and a role "plain" without one.
+func start(t *testing.T, inst cluster.Installation) *server {
 	t.Helper()
+	servers.Lock()
+	defer servers.Unlock()
+	if s := servers.running[inst.Major]; s != nil {
+		return s
+	}
 	path := library(t, inst.Major)
 	key := newProxyKey(t, "k1")
-	options = append([]pgtest.Option{
-		pgtest.WithSetting("shared_preload_libraries", path),
-		pgtest.WithSetting("claimpool.proxy_keys", key.setting()),
-		pgtest.WithSetting("max_prepared_transactions", "5"),
-	}, options...)
-	s := &server{Cluster: pgtest.Start(t, inst, options...), key: key}
+	c, err := cluster.Start(context.Background(), cluster.Options{Installation: inst, Settings: map[string]string{
+		"shared_preload_libraries":  path,
+		"claimpool.proxy_keys":      key.setting(),
+		"max_prepared_transactions": "5",
+		"log_statement":             "all",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Cluster: c, key: key}
+	servers.running[inst.Major] = s
 
 	script, err := os.ReadFile("../claimpool--1.0.sql")
 	if err != nil {
@@ -128,8 +151,8 @@ func start(t *testing.T, inst cluster.Installation, options ...pgtest.Option) *s
 	admin.mustExec(strings.ReplaceAll(sql, "MODULE_PATHNAME", path))
 	admin.mustExec(`
 		create role pool login password 'pool'; alter role pool set claimpool.gate = on;
-		create role plain login password 'plain';
-		grant create on schema public to plain;
+		create role plain login password 'plain'; grant plain to pool;
+		grant create on schema public to plain; grant temp on database postgres to pool;
 		create table secrets (tenant text, value int);
 		insert into secrets select 't' || i % 3, i from generate_series(1, 9) i;
 		alter table secrets enable row level security;

@@ -191,6 +191,8 @@ func TestTwoKeysAndRotation(t *testing.T) {
 		s := start(t, inst)
 		next := newProxyKey(t, "k2")
 		admin := s.login(t, "postgres")
+		defer admin.mustExec("select pg_reload_conf()")
+		defer admin.mustExec("alter system reset claimpool.proxy_keys")
 		admin.mustExec("alter system set claimpool.proxy_keys = '" + s.key.setting() + ", " + next.setting() + "'")
 		admin.mustExec("select pg_reload_conf()")
 		for admin.one("show claimpool.proxy_keys") == s.key.setting() {
