@@ -13,6 +13,9 @@ import (
 // have more than 8 kB, and an attacker must not make us hold more than this.
 const maxPassword = 65_535
 
+// maxRole is PostgreSQL's NAMEDATALEN - 1: it cuts longer names, and so two users would become one role.
+const maxRole = 63
+
 // exchange is one run of one method with one client.
 type exchange struct {
 	auth *Authenticator
@@ -31,7 +34,7 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	case claimpool.MethodJWT:
 		return x.jwt()
 	case claimpool.MethodTrust:
-		return x.identity(claimpool.MethodTrust), nil
+		return x.identity(claimpool.MethodTrust)
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
 		return x.password()
 	}
@@ -49,12 +52,15 @@ func (x *exchange) password() (*claimpool.Identity, error) {
 }
 
 // identity is who a client is that did not log in with a token: its user name, without claims and without an end.
-func (x *exchange) identity(m claimpool.Method) *claimpool.Identity {
+func (x *exchange) identity(m claimpool.Method) (*claimpool.Identity, error) {
 	role := x.rule.Role
 	if role == "" {
 		role = x.req.User
 	}
-	return claimpool.NewIdentity(m, "", x.req.User, role, nil, nil, noEnd)
+	if len(role) > maxRole {
+		return nil, refusal("role not allowed", fmt.Errorf("a role name of %d bytes", len(role)))
+	}
+	return claimpool.NewIdentity(m, "", x.req.User, role, nil, nil, noEnd), nil
 }
 
 // refuse makes the answer for the client out of any error of run.

@@ -42,5 +42,5 @@ func (x *exchange) md5(s stored, known bool) (*claimpool.Identity, error) {
 	case !equal:
 		return nil, errPassword
 	}
-	return x.identity(claimpool.MethodMD5), nil
+	return x.identity(claimpool.MethodMD5)
 }

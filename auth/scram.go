@@ -66,7 +66,7 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 	if err := x.send(wire.AppendAuthSASLFinal(nil, serverFinal)); err != nil {
 		return nil, err
 	}
-	return x.identity(claimpool.MethodSCRAM), nil
+	return x.identity(claimpool.MethodSCRAM)
 }
 
 // saslInitial reads the SASLInitialResponse. A client may leave its first message out; then an empty challenge asks for it

@@ -205,16 +205,22 @@ func isMD5(s string) bool {
 // same one, so that neither the method nor the iterations nor the time that it takes tell which users exist.
 func (l *Userlist) find(user string, seed claimpool.Secret) (s stored, known bool) {
 	u := l.users.Load()
+	d := u.decoy(user, seed) // made for known users, too: it takes time
 	if s, known = u.byName[user]; known {
 		return s, true
 	}
-	s = stored{kind: storedSCRAM, scram: scram.Verifier{Iterations: scram.DefaultIterations}}
+	return d, false
+}
+
+// decoy gives what an unknown user has.
+func (u *users) decoy(user string, seed claimpool.Secret) stored {
+	d := stored{kind: storedSCRAM, scram: scram.Verifier{Iterations: scram.DefaultIterations}}
 	if len(u.order) > 0 {
 		pick := scram.MockVerifier(seed, "decoy\x00"+user, 1).Salt
-		s = u.order[binary.BigEndian.Uint64(pick)%uint64(len(u.order))]
+		d = u.order[binary.BigEndian.Uint64(pick)%uint64(len(u.order))]
 	}
-	s.decoy = true
-	return s, false
+	d.decoy = true
+	return d
 }
 
 // verifier gives what SCRAM needs. A verifier of a decoy, or from a stored md5 hash, never matches.

@@ -1,0 +1,181 @@
+package auth
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/claimpool/claimpool"
+)
+
+// stopped is a clock that moves when it is told to.
+type stopped struct{ now time.Time }
+
+func (c *stopped) time() time.Time { return c.now }
+
+func request(addr, user string) *Request {
+	return &Request{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 5000), User: user}
+}
+
+func TestThrottle(t *testing.T) {
+	clock := &stopped{epoch}
+	th := newThrottle(Throttle{Failures: 3, Window: time.Minute}, clock.time)
+	anna := request("192.0.2.1", "anna")
+	for i := range 3 {
+		if !th.allow(anna) {
+			t.Fatalf("refused after %d failures", i)
+		}
+		th.failed(anna)
+	}
+	for _, test := range []struct {
+		name string
+		req  *Request
+		want bool
+	}{
+		{"same address and user", anna, false},
+		{"same address, other port", &Request{Addr: netip.MustParseAddrPort("192.0.2.1:6000"), User: "anna"}, false},
+		{"same address in IPv6 form", request("::ffff:192.0.2.1", "anna"), false},
+		{"same address, other user", request("192.0.2.1", "bert"), false},
+		{"other address, other user", request("192.0.2.2", "bert"), true},
+		{"the user from a clean address", request("192.0.2.2", "anna"), true},
+		{"unix socket", &Request{Unix: true, User: "anna"}, true},
+	} {
+		if got := th.allow(test.req); got != test.want {
+			t.Errorf("%s: allowed %v", test.name, got)
+		}
+	}
+	clock.now = clock.now.Add(19 * time.Second)
+	if th.allow(anna) {
+		t.Error("forgiven too soon")
+	}
+	clock.now = clock.now.Add(2 * time.Second)
+	if !th.allow(anna) {
+		t.Error("one failure of three is not forgiven after a third of the window")
+	}
+	th.failed(anna)
+	if th.allow(anna) {
+		t.Error("only one try was forgiven")
+	}
+	clock.now = clock.now.Add(-time.Hour)
+	if th.allow(anna) {
+		t.Error("a clock that goes back forgives")
+	}
+	clock.now = clock.now.Add(3 * time.Hour)
+	for range 3 {
+		if !th.allow(anna) {
+			t.Error("not forgiven after hours")
+		}
+		th.failed(anna)
+	}
+}
+
+func TestThrottleNetworks(t *testing.T) {
+	th := newThrottle(Throttle{Failures: 1, Window: time.Minute}, (&stopped{epoch}).time)
+	th.failed(request("2001:db8:0:1::1", "anna"))
+	if th.allow(request("2001:db8:0:1:ffff::2", "bert")) {
+		t.Error("an attacker changes the second half of his IPv6 address")
+	}
+	if !th.allow(request("2001:db8:0:2::1", "bert")) {
+		t.Error("the neighbour's network is refused")
+	}
+}
+
+func TestThrottleOff(t *testing.T) {
+	for _, cfg := range []Throttle{{}, {Failures: 3}, {Window: time.Minute}, {Failures: -1, Window: time.Minute}} {
+		th := newThrottle(cfg, time.Now)
+		for range 100 {
+			th.failed(request("192.0.2.1", "anna"))
+		}
+		if !th.allow(request("192.0.2.1", "anna")) {
+			t.Errorf("%+v throttles", cfg)
+		}
+	}
+}
+
+// TestAttackThrottleManyMachines: the attacker has a thousand addresses and guesses one user's password. He gets the user's
+// few tries and then one for each address; the user, who comes from elsewhere, still gets in.
+func TestAttackThrottleManyMachines(t *testing.T) {
+	th := newThrottle(Throttle{Failures: 10, Window: time.Minute}, (&stopped{epoch}).time)
+	tries := 0
+	for i := range 1000 {
+		req := request(fmt.Sprintf("198.51.%d.%d", 100+i/250, i%250), "anna")
+		for range 100 {
+			if th.allow(req) {
+				tries++
+				th.failed(req)
+			}
+		}
+	}
+	if tries > 1000+10 {
+		t.Errorf("%d tries", tries)
+	}
+	if !th.allow(request("192.0.2.1", "anna")) {
+		t.Error("the user is locked out")
+	}
+}
+
+// TestAttackThrottleMemory: the attacker fails with a new address and a new user name each time, to fill our memory or to
+// have everybody else refused. Neither may happen.
+func TestAttackThrottleMemory(t *testing.T) {
+	th := newThrottle(Throttle{Failures: 20, Window: time.Minute}, (&stopped{epoch}).time)
+	addr := netip.MustParseAddr("10.0.0.0")
+	i := 0
+	if n := testing.AllocsPerRun(10_000, func() {
+		addr = addr.Next()
+		i++
+		th.failed(&Request{Addr: netip.AddrPortFrom(addr, 1), User: "anna"[:i%4+1]})
+	}); n > 0 {
+		t.Errorf("%v allocations for each failure", n)
+	}
+	bad := 0
+	for i := range 250 {
+		if !th.allow(request(fmt.Sprintf("192.0.2.%d", i), "bert")) {
+			bad++
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of 250 strangers are refused", bad)
+	}
+}
+
+func TestThrottleRefusesUnseen(t *testing.T) {
+	a, err := New(Config{
+		Rules:    []Rule{{Method: claimpool.MethodSCRAM, Userlist: list(t)}},
+		Throttle: Throttle{Failures: 2, Window: time.Minute}, Clock: (&stopped{epoch}).time,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := a.Authenticate(t.Context(), overTCP("bert"), sendsSCRAM("wrong", nil))
+		refused(t, err, claimpool.CodeInvalidPassword, "")
+	}
+	c := sendsSCRAM("correct", nil)
+	_, err = a.Authenticate(t.Context(), overTCP("bert"), c)
+	refused(t, err, claimpool.CodeConnectionRejected, "too many failed logins")
+	if len(c.sent) > 0 {
+		t.Error("a throttled client was asked for its password")
+	}
+	if _, err := a.Authenticate(t.Context(), overUnix("bert"), sendsSCRAM("correct", nil)); err != nil {
+		t.Errorf("unix socket: %v", err)
+	}
+}
+
+func TestThrottleCountsOnlyProofs(t *testing.T) {
+	a, err := New(Config{
+		Rules:    []Rule{{Method: claimpool.MethodSCRAM, Userlist: list(t)}},
+		Throttle: Throttle{Failures: 1, Window: time.Minute}, Clock: (&stopped{epoch}).time,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 { // psql hangs up like this before it asks for the password
+		if _, err := a.Authenticate(t.Context(), overTCP("bert"), &client{}); err == nil {
+			t.Fatal("let in")
+		}
+	}
+	if _, err := a.Authenticate(t.Context(), overTCP("bert"), sendsSCRAM("correct", nil)); err != nil {
+		t.Error(err)
+	}
+}
