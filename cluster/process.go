@@ -127,6 +127,9 @@ func (c *Cluster) logTail() []byte {
 // Halt stops the server at once, as a crash would ("immediate"), and keeps the folder.
 func (c *Cluster) Halt() error { return c.end("QUIT") }
 
+// Shutdown stops the server as an administrator would ("fast"), and keeps the folder.
+func (c *Cluster) Shutdown() error { return c.end("INT") }
+
 // end tells the keeper to send a signal to the server, and waits for its end.
 func (c *Cluster) end(signal string) error {
 	if c.cmd == nil {
@@ -143,15 +146,15 @@ func (c *Cluster) end(signal string) error {
 	}
 }
 
-// Restart stops the server as an administrator would ("fast") and starts it again on the same port.
+// Restart stops the server and starts it again on the same port.
 func (c *Cluster) Restart(ctx context.Context) error {
-	if err := c.end("INT"); err != nil {
+	if err := c.Shutdown(); err != nil {
 		return err
 	}
 	return c.start(ctx)
 }
 
-// Resume starts the server again after Halt.
+// Resume starts the server again after Halt or Shutdown.
 func (c *Cluster) Resume(ctx context.Context) error { return c.start(ctx) }
 
 // Signal sends a signal to the postmaster, such as SIGHUP to read its configuration again.

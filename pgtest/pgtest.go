@@ -134,6 +134,9 @@ func WithTLS(t testing.TB, ca *CA) Option {
 	}
 }
 
+// WithCopy starts from a copy of another cluster, which must be stopped at that moment.
+func WithCopy(c *Cluster) Option { return func(o *cluster.Options) { o.Template = c.Dir } }
+
 // Start runs a cluster for one test. It is stopped when the test ends.
 func Start(t testing.TB, inst cluster.Installation, options ...Option) *Cluster {
 	t.Helper()

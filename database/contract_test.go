@@ -1,0 +1,180 @@
+package database_test
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/trusted"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// What every install of jwt(), in whatever dialect, must answer.
+func TestReading(t *testing.T) {
+	const claims = `{"sub":"alice","tenant_id":7,"big":123456789012345678901234567890,"price":1.10,"ok":true,"none":null,` +
+		`"nested":{"a":[1,{"b":"c"}]},"list":["x","y"],"":"empty key","a.b":"dotted","Zoë":"naïve ☃ 𝄞","q":"\"\\\n\u0001","x{y}":"{"}`
+	eachVersion(t, func(t *testing.T, p *prepared) {
+		s := p.login(t)
+		s.want(`select jwt()::text`, "NULL")
+		s.want(`select jwt('sub')`, "NULL")
+		s.want(`select jwt_required('sub')`, invalid)
+		s.as(claims)
+		for _, test := range []struct{ sql, want string }{
+			{`select jwt('sub')`, "alice"},
+			{`select jwt('tenant_id')`, "7"},
+			{`select jwt('big')`, "123456789012345678901234567890"},
+			{`select jwt('price')`, "1.10"},
+			{`select jwt('ok')`, "true"},
+			{`select jwt('none')`, "NULL"},
+			{`select jwt('absent')`, "NULL"},
+			{`select jwt(null)`, "NULL"},
+			{`select jwt('nested')`, `{"a": [1, {"b": "c"}]}`},
+			{`select jwt()->'nested'->'a'->1->>'b'`, "c"},
+			{`select (jwt()->'list' ? 'y')::text`, "true"},
+			{`select jwt('')`, "empty key"},
+			{`select jwt('a.b')`, "dotted"},
+			{`select jwt('Zoë')`, "naïve ☃ 𝄞"},
+			{`select jwt('q')`, "\"\\\n\x01"},
+			{`select jwt('x{y}')`, "{"},
+			{`select jsonb_typeof(jwt())`, "object"},
+			{`select (jwt() = '` + claims + `'::jsonb)::text`, "true"},
+			{`select jwt_required('sub')`, "alice"},
+			{`select jwt_required('none')`, invalid},
+			{`select jwt_required('absent')`, invalid},
+			{`select jwt_required(null)`, invalid},
+			{`select jwt_required(k) from (values ('sub')) v(k)`, "alice"},
+			{`select jwt_required(k) from (values ('absent')) v(k)`, invalid},
+			{`select claimpool.jwt()->>'sub'`, "alice"},
+		} {
+			s.want(test.sql, test.want)
+		}
+		s.as(`{}`).want(`select jwt()::text`, "{}")
+	})
+}
+
+func TestLongClaims(t *testing.T) {
+	eachVersion(t, func(t *testing.T, p *prepared) {
+		long := strings.Repeat("ü", 500_000)
+		s := p.login(t).as(`{"long":"` + long + `"}`)
+		if got := s.value(`select jwt('long')`); got != long {
+			t.Errorf("got %d bytes", len(got))
+		}
+		deep := strings.Repeat(`{"a":`, 1000) + "1" + strings.Repeat("}", 1000)
+		s.as(deep).want(`select length(jwt()::text)::text`, "7001")
+	})
+}
+
+// A database whose encoding is not UTF-8 signs and reads what it can hold.
+func TestAnotherEncoding(t *testing.T) {
+	c := pgtest.Shared(t, pgtest.Newest(t))
+	p := prepare(t, c)
+	c.Exec(t, "postgres", "create database latin encoding 'LATIN1' template template0 locale 'C'")
+	t.Cleanup(func() { c.Exec(t, "postgres", "drop database latin with (force)") })
+	p.db = "latin"
+	p.install(t)
+	s := p.login(t, "client_encoding", "UTF8").as(`{"name":"Zoë"}`)
+	s.want(`select jwt('name')`, "Zoë")
+	if _, err := s.Exec(t.Context(), "select set_config($1, $2, false)", trusted.SQLSetting, s.seal(`{"name":"☃"}`)); err == nil {
+		t.Error("a character that the database does not have was taken")
+	}
+}
+
+// The whole way of a hand-over in the real bytes: greeting, reset, fastpath call, replies.
+func TestHandover(t *testing.T) {
+	eachVersion(t, func(t *testing.T, p *prepared) {
+		s := p.login(t)
+		conn, err := s.PgConn().Hijack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Conn.Close() })
+		d := &trusted.SQL{Key: p.key, Window: 5 * time.Second}
+		ts := &trusted.Session{PID: conn.PID}
+		row := exchange(t, conn.Conn, d.Hello())
+		if err := d.Bind(ts, row, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		none := new(trusted.Intern).Of(nil)
+		for _, who := range []string{"alice", "bob", "alice"} {
+			id := claimpool.NewIdentity(claimpool.MethodJWT, "iss", who, p.role, []byte(`{"sub":"`+who+`"}`), []byte(who), time.Time{})
+			msg, steps := ts.Handover(nil, d, id, none, time.Now())
+			if _, err := conn.Conn.Write(msg); err != nil {
+				t.Fatal(err)
+			}
+			replies := trusted.Expect(steps)
+			var in []byte
+			buf := make([]byte, 4096)
+			for !replies.Done() {
+				n, err := conn.Conn.Read(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in = append(in, buf[:n]...)
+				used, err := replies.Take(in)
+				if err != nil {
+					t.Fatalf("%s: %v", who, err)
+				}
+				in = in[used:]
+			}
+			if got := exchange(t, conn.Conn, wire.AppendQuery(nil, "select jwt('sub')")); len(got) != 1 || got[0] != who {
+				t.Errorf("%s reads %q", who, got)
+			}
+		}
+	})
+}
+
+// exchange sends a query and gives its last row as text.
+func exchange(t testing.TB, conn io.ReadWriter, msg []byte) (row []string) {
+	t.Helper()
+	if _, err := conn.Write(msg); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		typ, body, err := wire.ReadMessage(conn, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch typ {
+		case wire.MsgDataRow:
+			row = nil
+			for n, b := int(body[1]), body[2:]; n > 0; n-- {
+				size := int(b[2])<<8 | int(b[3])
+				row, b = append(row, string(b[4:4+size])), b[4+size:]
+			}
+		case wire.MsgErrorResponse:
+			t.Fatalf("error: %q", body)
+		case wire.MsgReadyForQuery:
+			return row
+		}
+	}
+}
+
+// Everything works on a hot standby: nothing is written.
+func TestHotStandby(t *testing.T) {
+	for _, inst := range pgtest.Versions(t) {
+		t.Run(inst.Version, func(t *testing.T) {
+			primary := pgtest.Start(t, inst)
+			p := prepare(t, primary)
+			primary.Exec(t, p.db, "create table notes (owner text); insert into notes values ('alice'), ('bob'); "+
+				"alter table notes enable row level security; create policy own on notes using (owner = (select jwt('sub'))); "+
+				"grant select on notes to "+p.role)
+			if err := primary.Shutdown(); err != nil {
+				t.Fatal(err)
+			}
+			standby := pgtest.Start(t, inst, pgtest.WithCopy(primary), pgtest.WithFile("standby.signal", nil))
+			if err := primary.Resume(context.Background()); err != nil { // for the clean-up
+				t.Fatal(err)
+			}
+			p.Cluster = standby
+			s := p.login(t)
+			s.want("select pg_is_in_recovery()::text", "true")
+			s.want("select count(*)::text from notes", "0")
+			s.as(`{"sub":"bob"}`).want("select string_agg(owner, ',') from notes", "bob")
+			s.set("garbage").want("select count(*)::text from notes", invalid)
+		})
+	}
+}
