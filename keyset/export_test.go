@@ -1,0 +1,18 @@
+package keyset
+
+import (
+	"os"
+
+	"github.com/claimpool/claimpool/token"
+)
+
+// Parse reads a file's content without the file.
+func Parse(spec Spec, data []byte, info os.FileInfo) ([]token.Key, error) {
+	keys, _, err := parse(spec, data, info)
+	return keys, err
+}
+
+// ParseSigner reads a private key's content without the file.
+func ParseSigner(data []byte, info os.FileInfo, alg, kid string) (*token.Signer, error) {
+	return parseSigner(data, info, alg, kid)
+}
