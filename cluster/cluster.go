@@ -92,7 +92,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		}
 		opts.Installation = found[0]
 	}
-	cred, err := owner()
+	cred, err := Unprivileged()
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (c *Cluster) write(name string, data []byte) error {
 
 // Init makes a stopped cluster in the new folder dir, for use as a template.
 func Init(ctx context.Context, inst Installation, dir string) error {
-	cred, err := owner()
+	cred, err := Unprivileged()
 	if err != nil {
 		return err
 	}

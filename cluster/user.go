@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// owner is the unprivileged user that runs the server when we are root: PostgreSQL refuses to run as root. Nil means
-// that we are not root and the server runs as ourselves.
-func owner() (*syscall.Credential, error) {
+// Unprivileged is the user that runs servers when we are root: PostgreSQL refuses to run as root. Nil means that we are
+// not root, and everything runs as ourselves.
+func Unprivileged() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}

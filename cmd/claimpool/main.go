@@ -16,6 +16,7 @@ import (
 // commands is the command line.
 type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the proxy."`
+	Demo    demoCommand    `cmd:"" help:"Show the whole story on a real PostgreSQL."`
 	Check   checkCommand   `cmd:"" help:"Check a configuration file, without a database."`
 	Explain explainCommand `cmd:"" help:"Explain a setting of the configuration file."`
 	Token   tokenCommands  `cmd:"" help:"Make and inspect tokens and their keys."`
