@@ -20,21 +20,37 @@ import (
 	"github.com/claimpool/claimpool/token"
 )
 
-func TestLoad(t *testing.T) {
+// loadCase is a file, how it is meant, and what becomes of it.
+type loadCase struct {
+	name    string
+	content []byte
+	spec    keyset.Spec
+	want    string // every key as "kid: algorithms", every skipped one as "- reason"; or "error: …"
+}
+
+func runLoad(t *testing.T, cases []loadCase) {
+	t.Helper()
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.spec.File = write(t, tc.content, 0o600)
+			got := describe(load(tc.spec))
+			if want, ok := strings.CutPrefix(tc.want, "error: "); ok {
+				if !strings.HasPrefix(got, "error: ") || !strings.Contains(got, want) {
+					t.Errorf("got  %s\nwant %s", got, tc.want)
+				}
+			} else if !similar(got, tc.want) {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestLoadPEM(t *testing.T) {
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))
 	p224 := must(ecdsa.GenerateKey(elliptic.P224(), rand.Reader))
 	x25519 := must(ecdh.X25519().GenerateKey(rand.Reader))
 	ed, ec := edKey().Public(), &ecKey().PublicKey
-	ecJWK := func(more string) []byte {
-		return []byte(strings.TrimSuffix(jwk(ec, "", "", ""), "}") + more + "}")
-	}
-	const oct = `{"kty":"oct","alg":"HS256","kid":"s","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}`
-	for _, tc := range []struct {
-		name    string
-		content []byte
-		spec    keyset.Spec
-		want    string // every key as "kid: algorithms", every skipped one as "- reason"; or "error: …"
-	}{
+	runLoad(t, []loadCase{
 		{"Ed25519 PEM", pkixPEM(ed), keyset.Spec{}, ": EdDSA Ed25519"},
 		{"Ed25519 PEM with kid", pkixPEM(ed), keyset.Spec{KID: "k"}, "k: EdDSA Ed25519"},
 		{"EC PEM", pkixPEM(ec), keyset.Spec{}, ": ES256"},
@@ -64,7 +80,15 @@ func TestLoad(t *testing.T) {
 		{"private PEM", pkcs8PEM(edKey()), keyset.Spec{}, "error: private key"},
 		{"private PEM behind a public one", join(pkixPEM(ed), pkcs8PEM(edKey())), keyset.Spec{}, "error: private key"},
 		{"private EC PEM", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: must(x509.MarshalECPrivateKey(ecKey()))}), keyset.Spec{}, "error: private key"},
+	})
+}
 
+func TestLoadJWK(t *testing.T) {
+	ed, ec := edKey().Public(), &ecKey().PublicKey
+	ecJWK := func(more string) []byte {
+		return []byte(strings.TrimSuffix(jwk(ec, "", "", ""), "}") + more + "}")
+	}
+	runLoad(t, []loadCase{
 		{"JWK", []byte(jwk(ec, "k", "ES256", "sig")), keyset.Spec{}, "k: ES256"},
 		{"JWK without alg", ecJWK(""), keyset.Spec{}, ": ES256"},
 		{"JWK, kid given", ecJWK(""), keyset.Spec{KID: "k"}, "k: ES256"},
@@ -95,7 +119,13 @@ func TestLoad(t *testing.T) {
 		{"JWKS with a private key", []byte(`{"keys":[` + jwk(ec, "a", "", "") + `,` + jwk(edKey(), "b", "", "") + `]}`), keyset.Spec{}, "error: private key"},
 		{"something else in JSON", []byte(`{"issuer":"x"}`), keyset.Spec{}, `error: neither a JWK`},
 		{"broken JSON", []byte(`{"keys":`), keyset.Spec{}, "error: read JWK Set"},
+	})
+}
 
+func TestLoadSecret(t *testing.T) {
+	ec := &ecKey().PublicKey
+	const oct = `{"kty":"oct","alg":"HS256","kid":"s","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}`
+	runLoad(t, []loadCase{
 		{"secret", []byte("0123456789abcdef0123456789abcdef\n"), keyset.Spec{Algorithms: []string{"HS256"}, KID: "k"}, "k: HS256"},
 		{"secret for two algorithms", []byte(strings.Repeat("x", 48)), keyset.Spec{Algorithms: []string{"HS256", "HS384"}}, ": HS256 HS384"},
 		{"short secret", []byte("0123456789abcdef0123456789abcde\n"), keyset.Spec{Algorithms: []string{"HS256"}}, "error: 31 bytes; HS256 needs 32"},
@@ -111,17 +141,7 @@ func TestLoad(t *testing.T) {
 		{"empty", nil, keyset.Spec{}, "error: empty"},
 		{"white space", []byte(" \n\n"), keyset.Spec{Algorithms: []string{"HS256"}}, "error: empty"},
 		{"too large", make([]byte, 1<<20+1), keyset.Spec{}, "error: larger than"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			tc.spec.File = write(t, tc.content, 0o600)
-			got := describe(load(tc.spec))
-			if got != tc.want && !(strings.HasPrefix(tc.want, "error: ") && strings.HasPrefix(got, "error: ") && strings.Contains(got, tc.want[7:])) {
-				if !similar(got, tc.want) {
-					t.Errorf("got  %s\nwant %s", got, tc.want)
-				}
-			}
-		})
-	}
+	})
 }
 
 func describe(f *keyset.Files, err error) string {

@@ -356,3 +356,19 @@ func TestCheckClaims(t *testing.T) {
 	_, err = token.CheckClaims(make([]byte, token.MaxToken+1))
 	wantReason(t, err, token.TooLarge)
 }
+
+func BenchmarkVerify(b *testing.B) {
+	private := map[string]any{"EdDSA": edKey(), "ES256": p256Key(), "RS256": rsaKey(), "HS256": secret}
+	for _, alg := range []string{"EdDSA", "ES256", "RS256", "HS256"} {
+		b.Run(alg, func(b *testing.B) {
+			s := must(token.NewSigner(alg, "k", private[alg]))
+			raw, v := must(s.Sign([]byte(goodClaims))), verifier(s.Key())
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(raw); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

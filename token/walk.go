@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"iter"
@@ -138,6 +139,9 @@ func texts(value []byte) (list []string, ok bool) {
 // unquote decodes a JSON string with its quotation marks.
 func unquote(quoted []byte) string {
 	in := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(in, '\\') < 0 {
+		return string(in)
+	}
 	out := make([]byte, 0, len(in))
 	for i := 0; i < len(in); i++ {
 		if in[i] != '\\' {
