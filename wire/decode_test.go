@@ -246,6 +246,20 @@ func TestParseServerMessages(t *testing.T) {
 	}, func(b []byte) error { _, err := wire.ParseFunctionCallResponse(b); return err })
 }
 
+func TestParseDataRow(t *testing.T) {
+	row, err := wire.ParseDataRow([]byte("\x00\x03\x00\x00\x00\x02ab\xff\xff\xff\xff\x00\x00\x00\x00"))
+	if err != nil || !cmp.Equal(row, []string{"ab", "", ""}) {
+		t.Errorf("got %q, %v", row, err)
+	}
+	if row, err := wire.ParseDataRow([]byte("\x00\x00")); err != nil || len(row) != 0 {
+		t.Errorf("no columns: %q, %v", row, err)
+	}
+	refusals(t, false, map[string]string{
+		"empty": "", "no values": "\x00\x01", "value cut": "\x00\x01\x00\x00\x00\x02a", "bytes behind": "\x00\x00x",
+		"negative length": "\x00\x01\xff\xff\xff\xfe", "highest length": "\x00\x01\x7f\xff\xff\xff", "highest count": "\xff\xff",
+	}, func(b []byte) error { _, err := wire.ParseDataRow(b); return err })
+}
+
 func TestParseError(t *testing.T) {
 	in := "SFEHLER\x00VERROR\x00C42P01\x00Mno table\x00DDetail.\x00HHint.\x00P15\x00Fparse.c\x00Xunknown\x00\x00"
 	f, err := wire.ParseError([]byte(in))

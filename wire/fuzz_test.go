@@ -106,6 +106,7 @@ func FuzzParseServerMessages(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x0aSCRAM-SHA-256\x00\x00"))
 	f.Add([]byte("\x00\x03\x00\x02\x00\x00\x00\x01_pq_.x\x00"))
 	f.Add([]byte("\x00\x00\x00\x02ok"))
+	f.Add([]byte("\x00\x02\x00\x00\x00\x02ab\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if name, value, err := wire.ParseParameterStatus(body); err == nil {
 			var ref pgproto3.ParameterStatus
@@ -136,6 +137,17 @@ func FuzzParseServerMessages(f *testing.F) {
 			var ref pgproto3.FunctionCallResponse
 			if err := ref.Decode(body); err != nil || !bytes.Equal(ref.Result, value) {
 				t.Fatalf("FunctionCallResponse: %+v, %v", ref, err)
+			}
+		}
+		if row, err := wire.ParseDataRow(body); err == nil {
+			var ref pgproto3.DataRow
+			if err := ref.Decode(body); err != nil || len(ref.Values) != len(row) {
+				t.Fatalf("DataRow: %+v, %v", ref, err)
+			}
+			for i := range row {
+				if row[i] != string(ref.Values[i]) {
+					t.Fatalf("DataRow: %q, pgproto3 %q", row[i], ref.Values[i])
+				}
 			}
 		}
 		if code, rest, err := wire.ParseAuth(body); err == nil && code == wire.AuthSASL {
