@@ -34,6 +34,7 @@ type settings struct {
 	real      bool
 	quick     bool
 	history   string
+	keep      bool
 	proxyCore string
 	loadCore  string
 }
@@ -84,6 +85,7 @@ func parse(args []string) (*settings, error) {
 	f.BoolVar(&s.real, "real", false, "a real PostgreSQL and pgbench in place of the fake server and our own clients")
 	f.BoolVar(&s.quick, "quick", false, "64 clients, 3 short rounds, the main workloads; nothing is written to the history")
 	f.StringVar(&s.history, "history", "", "`file` to append the results to")
+	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs, and say where it is")
 	f.StringVar(&s.proxyCore, "proxy-core", "0", "core for the proxies")
 	f.StringVar(&s.loadCore, "load-core", otherCores(), "cores for everything else")
 	list := f.Bool("list", false, "list the trials and end")

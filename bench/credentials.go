@@ -45,7 +45,7 @@ func writeCredentials(dir string) error {
 	if err != nil {
 		return err
 	}
-	users := fmt.Sprintf("%q \"\"\n%q %q\n", "bench", "scram", verifier) + "\"jwt\" \"\"\n"
+	users := fmt.Sprintf("%q %q\n%q %q\n", "bench", "unused", "scram", verifier)
 	if _, err := put(dir, "userlist.txt", []byte(users), 0o600); err != nil {
 		return err
 	}

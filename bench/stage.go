@@ -29,24 +29,29 @@ type stage struct {
 	targets []*target
 }
 
-func newStage(ctx context.Context, s *settings) (b *stage, err error) {
-	b = &stage{s: s}
-	defer func() {
-		if err != nil {
-			b.close()
-		}
-	}()
-	if b.self, err = os.Executable(); err != nil {
+// newStage starts everything, or nothing.
+func newStage(ctx context.Context, s *settings) (*stage, error) {
+	b := &stage{s: s}
+	if err := b.open(ctx); err != nil {
+		b.close()
 		return nil, err
+	}
+	return b, nil
+}
+
+func (b *stage) open(ctx context.Context) (err error) {
+	s := b.s
+	if b.self, err = os.Executable(); err != nil {
+		return err
 	}
 	if b.dir, err = os.MkdirTemp("", "claimpool-bench-"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.Chmod(b.dir, 0o755); err != nil {
-		return nil, err
+		return err
 	}
 	if err := writeCredentials(b.dir); err != nil {
-		return nil, err
+		return err
 	}
 	if s.real {
 		err = b.startReal(ctx)
@@ -54,7 +59,7 @@ func newStage(ctx context.Context, s *settings) (b *stage, err error) {
 		err = b.startFake(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.wanted("direct") {
 		b.targets = append(b.targets, &target{name: "direct", addr: b.server, version: b.about})
@@ -69,10 +74,10 @@ func newStage(ctx context.Context, s *settings) (b *stage, err error) {
 	}
 	for _, g := range b.targets {
 		if err := g.restart(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return b, nil
+	return nil
 }
 
 func (b *stage) startFake(ctx context.Context) error {
@@ -91,7 +96,7 @@ func (b *stage) startFake(ctx context.Context) error {
 	return b.fake.await(ctx, b.server)
 }
 
-// close stops everything and removes the folder.
+// close stops everything and removes the folder, unless it is to be kept.
 func (b *stage) close() {
 	for _, g := range b.targets {
 		g.process.stop()
@@ -100,7 +105,11 @@ func (b *stage) close() {
 	if b.real != nil {
 		_ = b.real.Stop()
 	}
-	if b.dir != "" {
+	switch {
+	case b.dir == "":
+	case b.s.keep:
+		fmt.Fprintln(os.Stderr, "configurations and logs are in", b.dir)
+	default:
 		_ = os.RemoveAll(b.dir)
 	}
 }

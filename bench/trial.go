@@ -89,11 +89,10 @@ func (s *settings) plan() ([]trial, error) {
 	return slices.DeleteFunc(all, func(t trial) bool { return !slices.Contains(wanted, t.name) }), nil
 }
 
-// user is who logs in: the rules of the proxies choose the method by it.
+// user is who logs in: the rules of the proxies choose the method by it and by the database.
 func (t *trial) user() string {
-	switch t.login {
-	case "scram", "jwt":
-		return t.login
+	if t.login == "scram" {
+		return "scram"
 	}
 	return "bench"
 }
