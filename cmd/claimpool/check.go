@@ -3,8 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
-	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/config"
 )
 
@@ -13,7 +14,7 @@ type checkCommand struct {
 	Strict bool   `help:"Take warnings for errors."`
 }
 
-// Run reads a configuration as serve would, up to the keys and users in its files.
+// Run makes a configuration ready as serve would, with the keys and users in its files, but talks to nobody.
 func (c *checkCommand) Run(env *environment) error {
 	cfg, err := loadConfig(c.Config)
 	if err != nil {
@@ -23,16 +24,16 @@ func (c *checkCommand) Run(env *environment) error {
 	for _, w := range warnings {
 		fmt.Fprintln(env.err, w)
 	}
-	is, err := loadIssuers(cfg, env.now)
+	b, err := build(cfg, env.now, nil)
 	if err != nil {
-		return statusError{err, statusUsage}
+		return usage("%s: %w", c.Config, err)
 	}
-	for _, s := range is.skipped() {
+	for _, s := range b.issuers.skipped() {
 		fmt.Fprintln(env.err, s)
 	}
-	if cfg.UsersFile != "" {
-		if _, err := auth.LoadUserlist(cfg.UsersFile); err != nil {
-			return usage("users_file: %w", err)
+	for _, name := range slices.Sorted(maps.Keys(cfg.Databases)) {
+		if _, err := serverConfig(name, cfg.Databases[name], "anybody"); err != nil {
+			return usage("%s: databases.%s: %w", c.Config, name, err)
 		}
 	}
 	if c.Strict && len(warnings) > 0 {
