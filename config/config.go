@@ -217,7 +217,7 @@ type Pool struct {
 	ConnectTimeout time.Duration `yaml:"connect_timeout" bounds:"10ms..10m"`
 
 	// A server connection that has been unused for this long is asked for a sign of life before a client gets it.
-	// 0: always; negative values are refused.
+	// 0: always.
 	CheckAfter time.Duration `yaml:"check_after" bounds:"0s.."`
 
 	// What two identities may share. shared: a server connection, after a verified reset. strict: none; each identity gets

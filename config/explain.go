@@ -91,6 +91,8 @@ func (e Entry) facts() string {
 		switch {
 		case low == "":
 			facts = append(facts, "at most "+high)
+		case high == "" && low == "0s":
+			// every time is at least that
 		case high == "":
 			facts = append(facts, "at least "+low)
 		default:
