@@ -94,38 +94,62 @@ func TestHandover(t *testing.T) {
 		t.Cleanup(func() { conn.Conn.Close() })
 		d := &trusted.SQL{Key: p.key, Window: 5 * time.Second}
 		ts := &trusted.Session{PID: conn.PID}
-		row := exchange(t, conn.Conn, d.Hello())
-		if err := d.Bind(ts, row, time.Now()); err != nil {
+		if err := d.Bind(ts, exchange(t, conn.Conn, d.Hello()), time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		none := new(trusted.Intern).Of(nil)
 		for _, who := range []string{"alice", "bob", "alice"} {
 			id := claimpool.NewIdentity(claimpool.MethodJWT, "iss", who, p.role, []byte(`{"sub":"`+who+`"}`), []byte(who), time.Time{})
-			msg, steps := ts.Handover(nil, d, id, none, time.Now())
-			if _, err := conn.Conn.Write(msg); err != nil {
-				t.Fatal(err)
-			}
-			replies := trusted.Expect(steps)
-			var in []byte
-			buf := make([]byte, 4096)
-			for !replies.Done() {
-				n, err := conn.Conn.Read(buf)
-				if err != nil {
-					t.Fatal(err)
-				}
-				in = append(in, buf[:n]...)
-				used, err := replies.Take(in)
-				if err != nil {
-					t.Fatalf("%s: %v", who, err)
-				}
-				in = in[used:]
-			}
-			if got := exchange(t, conn.Conn, wire.AppendQuery(nil, "select jwt('sub')")); len(got) != 1 || got[0] != who {
+			handOver(t, conn.Conn, d, ts, id)
+			if got := exchange(t, conn.Conn, queryMessage("select jwt('sub')")); len(got) != 1 || got[0] != who {
 				t.Errorf("%s reads %q", who, got)
 			}
 		}
 	})
 }
+
+// fastpath opens a connection of the pool and hands it over with the proxy's own bytes.
+func fastpath(t testing.TB, p *prepared, claims string) io.ReadWriter {
+	t.Helper()
+	conn, err := p.login(t).PgConn().Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Conn.Close() })
+	d, ts := &trusted.SQL{Key: p.key, Window: 5 * time.Second}, &trusted.Session{PID: conn.PID}
+	if err := d.Bind(ts, exchange(t, conn.Conn, d.Hello()), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	handOver(t, conn.Conn, d, ts, claimpool.NewIdentity(claimpool.MethodJWT, "iss", "sub", p.role, []byte(claims), nil, time.Time{}))
+	return conn.Conn
+}
+
+// handOver sends a hand-over and waits for its replies.
+func handOver(t testing.TB, conn io.ReadWriter, d trusted.Dialect, ts *trusted.Session, id *claimpool.Identity) {
+	t.Helper()
+	msg, steps := ts.Handover(nil, d, id, noSettings, time.Now())
+	if _, err := conn.Write(msg); err != nil {
+		t.Fatal(err)
+	}
+	replies := trusted.Expect(steps)
+	var in []byte
+	buf := make([]byte, 4096)
+	for !replies.Done() {
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in = append(in, buf[:n]...)
+		used, err := replies.Take(in)
+		if err != nil {
+			t.Fatalf("hand over to %v: %v", id, err)
+		}
+		in = in[used:]
+	}
+}
+
+var noSettings = new(trusted.Intern).Of(nil)
+
+func queryMessage(sql string) []byte { return wire.AppendQuery(nil, sql) }
 
 // exchange sends a query and gives its last row as text.
 func exchange(t testing.TB, conn io.ReadWriter, msg []byte) (row []string) {

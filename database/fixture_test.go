@@ -136,7 +136,7 @@ func (s *session) ask(sql string, args ...any) string {
 	switch {
 	case errors.As(err, &pg):
 		return pg.Code
-	case errors.Is(err, pgx.ErrNoRows):
+	case errors.Is(err, pgx.ErrNoRows): // a command, or an empty result
 		return "no row"
 	case err != nil:
 		s.t.Fatalf("%s: %v", sql, err)

@@ -47,3 +47,18 @@ CREATE FUNCTION claimpool.challenge() RETURNS bytea
 CREATE FUNCTION claimpool.switch(grant_bytes bytea) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE -- not STRICT: NULL too must end the connection
     AS 'MODULE_PATHNAME', 'claimpool_switch';
+
+-- Which backend holds which identity: no claims, and the beginning of a
+-- fingerprint instead of a name.
+
+CREATE FUNCTION claimpool.contexts(OUT pid int, OUT identity text, OUT scope text,
+    OUT since timestamptz, OUT expires timestamptz, OUT hand_overs int8) RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 100
+    AS 'MODULE_PATHNAME', 'claimpool_contexts';
+REVOKE ALL ON FUNCTION claimpool.contexts() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION claimpool.contexts() TO pg_read_all_stats;
+
+CREATE VIEW claimpool.identities AS
+    SELECT c.pid, a.datname, a.usename, c.identity, c.scope, c.since, c.expires, c.hand_overs
+    FROM claimpool.contexts() c JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) c.pid;
+GRANT SELECT ON claimpool.identities TO pg_read_all_stats;

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/nodes.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -57,11 +58,23 @@ typedef struct CpGrant
 	const uint8 *mac;
 } CpGrant;
 
+/* What a backend publishes of its context, beside the claims. */
+typedef struct CpPublished
+{
+	bool		present;
+	CpScope		scope;
+	TimestampTz expires;
+	uint8		identity[CP_IDENTITY_BYTES];
+} CpPublished;
+
 /* module.c: settings that more than one file reads */
 extern bool cp_gate;
+extern bool cp_sandbox;
 extern bool cp_keep_interpreters;
 extern char *cp_proxy_keys;
 extern char *cp_key_file;
+extern char *cp_name_claim;
+extern int	cp_parallel_context_size;
 
 /* crypto.c */
 extern bool cp_x25519_generate(uint8 *private_key, uint8 *public_key);
@@ -103,8 +116,21 @@ extern bool cp_context_valid(void);
 extern void cp_context_rollback_asked(void);
 extern void cp_context_failed(void);
 extern Jsonb *cp_context_claims(void);
+extern void cp_context_publish(void);
+
+/* slots.c: shared memory */
+extern void cp_slots_init(void);
+extern void cp_slot_publish(const CpPublished *context, const char *json);
+extern bool cp_slot_is_claimed(void);
+extern void cp_slot_follow_leader(CpPublished *context, char **json);
 
 /* gate.c */
 extern void cp_gate_init(void);
+
+/* sandbox.c */
+extern void cp_sandbox_init(void);
+extern void cp_sandbox_check_utility(const Node *statement);
+extern void cp_sandbox_after_utility(bool discarded_all);
+extern void cp_sandbox_check_function(Oid function);
 
 #endif							/* CLAIMPOOL_H */

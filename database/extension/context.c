@@ -18,10 +18,9 @@
 
 static struct
 {
-	bool		present;
+	CpPublished public;
 	bool		pending;		/* the transaction that installed it runs still */
-	CpScope		scope;
-	TimestampTz expires;
+	bool		followed;		/* in a parallel worker: taken from the leader */
 	char	   *json;			/* in memory; UTF-8 */
 	Jsonb	   *claims;			/* parsed at the first reading; in memory */
 	MemoryContext memory;
@@ -45,8 +44,41 @@ cp_context_wipe(void)
 		MemoryContextReset(context.memory);
 	context.json = NULL;
 	context.claims = NULL;
-	context.present = false;
 	context.pending = false;
+	if (context.public.present)
+	{
+		context.public.present = false;
+		cp_context_publish();
+	}
+}
+
+/* Shows the others what context there is, or that there is none. */
+void
+cp_context_publish(void)
+{
+	cp_slot_publish(&context.public, context.json);
+}
+
+/* Makes the memory that json and claims live in, at the first use. */
+static MemoryContext
+memory(void)
+{
+	if (context.memory == NULL)
+		context.memory = AllocSetContextCreate(TopMemoryContext,
+											   "claimpool context",
+											   ALLOCSET_SMALL_SIZES);
+	return context.memory;
+}
+
+/* A parallel worker has its leader's context for its whole short life. */
+static void
+follow_leader(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(memory());
+
+	cp_slot_follow_leader(&context.public, &context.json);
+	context.followed = true;
+	MemoryContextSwitchTo(old);
 }
 
 bool
@@ -66,27 +98,25 @@ cp_context_install(const CpGrant *grant)
 	MemoryContext old;
 
 	cp_context_wipe();
-	if (context.memory == NULL)
-		context.memory = AllocSetContextCreate(TopMemoryContext,
-											   "claimpool context",
-											   ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(context.memory);
+	old = MemoryContextSwitchTo(memory());
 	context.json = pnstrdup(grant->claims, grant->claims_len);
 	MemoryContextSwitchTo(old);
 
-	context.scope = grant->scope;
-	context.expires = grant->expires;
+	context.public.scope = grant->scope;
+	context.public.expires = grant->expires;
 	context.pending = true;
 	memcpy(last_identity, grant->identity, CP_IDENTITY_BYTES);
 	has_last_identity = true;
-	context.present = true;
+	memcpy(context.public.identity, grant->identity, CP_IDENTITY_BYTES);
+	context.public.present = true;
+	cp_context_publish();
 }
 
 /* Is there a context, and is it still good at this moment? */
 bool
 cp_context_valid(void)
 {
-	return context.present && GetCurrentTimestamp() < context.expires;
+	return context.public.present && GetCurrentTimestamp() < context.public.expires;
 }
 
 /*
@@ -132,14 +162,16 @@ parse(char *json, MemoryContext memory)
 Jsonb *
 cp_context_claims(void)
 {
-	if (!context.present)
+	if (IsParallelWorker() && !context.followed)
+		follow_leader();
+	if (!context.public.present)
 		return NULL;
-	if (GetCurrentTimestamp() >= context.expires)
+	if (GetCurrentTimestamp() >= context.public.expires)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 				 errmsg("trusted context has expired")));
 	if (context.claims == NULL)
-		context.claims = parse(context.json, context.memory);
+		context.claims = parse(context.json, memory());
 	return context.claims;
 }
 
@@ -154,7 +186,7 @@ cp_context_rollback_asked(void)
 void
 cp_context_failed(void)
 {
-	if (context.present && (context.pending || context.scope == CP_SCOPE_LEASE))
+	if (context.public.present && (context.pending || context.public.scope == CP_SCOPE_LEASE))
 		cp_context_wipe();
 }
 

@@ -119,6 +119,9 @@ gate_executor_start(QueryDesc *query, int flags)
 {
 	if (closed())
 		refuse();
+	/* A worker of this query must be able to tell "no context" from "lost". */
+	if (!cp_slot_is_claimed())
+		cp_context_publish();
 	if (next_executor_start)
 		next_executor_start(query, flags);
 	else
@@ -135,15 +138,19 @@ gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 	bool		rollback = IsA(statement, TransactionStmt) &&
 		((TransactionStmt *) statement)->kind == TRANS_STMT_ROLLBACK &&
 		!IsAbortedTransactionBlockState();
+	bool		discards_all = IsA(statement, DiscardStmt) &&
+		((DiscardStmt *) statement)->target == DISCARD_ALL;
 
 	if (closed() && !is_harmless(statement))
 		refuse();
+	cp_sandbox_check_utility(statement);
 	if (next_process_utility)
 		next_process_utility(pstmt, query_string, read_only_tree, utility_context,
 							 params, environment, dest, completion);
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, utility_context,
 								params, environment, dest, completion);
+	cp_sandbox_after_utility(discards_all);
 
 	/*
 	 * In a transaction that has failed already there is no abort to come, and
@@ -159,8 +166,11 @@ gate_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 {
 	if (next_object_access)
 		next_object_access(access, class_id, object_id, sub_id, arg);
-	if (access == OAT_FUNCTION_EXECUTE && closed() && !is_key(object_id))
+	if (access != OAT_FUNCTION_EXECUTE)
+		return;
+	if (closed() && !is_key(object_id))
 		refuse();
+	cp_sandbox_check_function(object_id);
 }
 
 void

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "tcop/pquery.h"
+#include "utils/guc.h"
 
 #define CP_VERSION 1
 
@@ -137,6 +138,29 @@ refuse(const char *reason)
 }
 
 /*
+ * Shows a claim in pg_stat_activity, where that was asked for.  What the client
+ * writes there later is its own affair: nobody should decide by it.
+ */
+static void
+show_name(void)
+{
+	JsonbValue	value;
+	Jsonb	   *claims;
+
+	if (*cp_name_claim == '\0')
+		return;
+	claims = cp_context_claims();
+	if (!JB_ROOT_IS_OBJECT(claims) ||
+		getKeyJsonValueFromContainer(&claims->root, cp_name_claim,
+									 strlen(cp_name_claim), &value) == NULL ||
+		value.type != jbvString)
+		return;
+	SetConfigOption("application_name",
+					pnstrdup(value.val.string.val, value.val.string.len),
+					PGC_USERSET, PGC_S_SESSION);
+}
+
+/*
  * switch(bytea): puts another identity's context on this connection.
  *
  * The order matters.  The old context goes first, so that whatever fails below
@@ -177,6 +201,8 @@ claimpool_switch(PG_FUNCTION_ARGS)
 		cp_reset_session();
 	}
 	cp_context_install(&grant);
+	if (!same || grant.reset)
+		show_name();
 	ExitOnAnyError = false;
 	PG_RETURN_VOID();
 }

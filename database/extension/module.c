@@ -10,9 +10,12 @@
 PG_MODULE_MAGIC;
 
 bool		cp_gate = false;
+bool		cp_sandbox = false;
 bool		cp_keep_interpreters = false;
 char	   *cp_proxy_keys = NULL;
 char	   *cp_key_file = NULL;
+char	   *cp_name_claim = NULL;
+int			cp_parallel_context_size = 8192;
 
 static bool
 check_proxy_keys(char **newval, void **extra, GucSource source)
@@ -31,6 +34,11 @@ define_settings(void)
 							 "Set it for the roles of a pool: ALTER ROLE r SET claimpool.gate = on.",
 							 &cp_gate, false, PGC_SUSET, 0, NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("claimpool.sandbox",
+							 "Refuses what a role on shared connections should not do.",
+							 "Set it for the roles of a pool: ALTER ROLE r SET claimpool.sandbox = on.",
+							 &cp_sandbox, false, PGC_SUSET, 0, NULL, NULL, NULL);
+
 	DefineCustomBoolVariable("claimpool.keep_interpreters",
 							 "Hands a connection over although PL/Perl, PL/Python or PL/Tcl was used on it.",
 							 "Their session data is then seen by the next identity.",
@@ -47,6 +55,17 @@ define_settings(void)
 							   "32 random bytes each, base64url. Only the server may read it.",
 							   &cp_key_file, "", PGC_SIGHUP,
 							   GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("claimpool.name_claim",
+							   "Claim that is shown as application_name, such as sub.",
+							   "Empty: none. Everybody who may see pg_stat_activity sees it.",
+							   &cp_name_claim, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("claimpool.parallel_context_size",
+							"Size of the largest context that parallel workers can read.",
+							"Each backend has that much shared memory.",
+							&cp_parallel_context_size, 8192, 1024, 1024 * 1024,
+							PGC_POSTMASTER, GUC_UNIT_BYTE, NULL, NULL, NULL);
 }
 
 void		_PG_init(void);
@@ -71,5 +90,7 @@ _PG_init(void)
 	EmitWarningsOnPlaceholders("claimpool");
 #endif
 	cp_context_init();
+	cp_slots_init();
 	cp_gate_init();
+	cp_sandbox_init();
 }

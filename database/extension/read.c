@@ -91,9 +91,10 @@ claimpool_jwt_required(PG_FUNCTION_ARGS)
 	if (value == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 cp_context_claims() == NULL
-				 ? errmsg("no trusted context is installed")
-				 : errmsg("claim \"%s\" is required", text_to_cstring(name))));
+				 errmsg("claim \"%s\" is required", text_to_cstring(name)),
+				 errdetail(cp_context_claims() == NULL
+						   ? "No trusted context is installed."
+						   : "The trusted context does not have it.")));
 	PG_RETURN_TEXT_P(value);
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/claimpool/claimpool/cluster"
@@ -160,4 +161,14 @@ func start(t *testing.T, inst cluster.Installation) *server {
 		grant select, insert on secrets to pool, plain;
 		create table notes (value text); grant all on notes to pool, plain`)
 	return s
+}
+
+// chownLike gives a file to the owner of another, which is the server's user.
+func chownLike(t testing.TB, path string, like os.FileInfo) {
+	t.Helper()
+	if stat, ok := like.Sys().(*syscall.Stat_t); ok {
+		if err := os.Chown(path, int(stat.Uid), int(stat.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

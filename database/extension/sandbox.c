@@ -1,0 +1,224 @@
+/*
+ * sandbox.c
+ *		What a role on shared connections may not do, although PostgreSQL lets it.
+ *
+ * On for a role by ALTER ROLE r SET claimpool.sandbox = on.  Refused is what
+ * changes who one is (the role and the session's user, in every spelling), what
+ * outlives a transaction, and what reaches into a neighbour's session.
+ */
+#include "claimpool.h"
+
+#include "access/parallel.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/guc_tables.h"
+#include "utils/syscache.h"
+
+/* Internal functions, by the name in C, under whatever name SQL has them. */
+static const char *const refused_functions[] = {
+	"setseed", "pg_cancel_backend", "pg_terminate_backend",
+	"pg_advisory_lock_int8", "pg_advisory_lock_int4",
+	"pg_advisory_lock_shared_int8", "pg_advisory_lock_shared_int4",
+	"pg_try_advisory_lock_int8", "pg_try_advisory_lock_int4",
+	"pg_try_advisory_lock_shared_int8", "pg_try_advisory_lock_shared_int4"
+};
+
+static GucStringCheckHook check_role = NULL;
+static GucStringCheckHook check_session_authorization = NULL;
+
+static bool
+sandboxed(void)
+{
+	return cp_sandbox && MyProc != NULL && !superuser_arg(MyProc->roleId);
+}
+
+static void
+refuse(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s is not allowed on a shared connection", what)));
+}
+
+/*
+ * Every way to set a setting (SET, set_config(), a function's SET clause, the
+ * view pg_settings) asks its check hook, so these two stand in front of the
+ * server's own.  What is set at login, by the proxy, is not refused; nor is what
+ * a parallel worker takes over from its leader.
+ */
+static bool
+may_set(GucSource source)
+{
+	if (source < PGC_S_INTERACTIVE || InitializingParallelWorker || !sandboxed())
+		return true;
+	GUC_check_errcode(ERRCODE_INSUFFICIENT_PRIVILEGE);
+	GUC_check_errmsg("a change of role is not allowed on a shared connection");
+	return false;
+}
+
+static bool
+sandbox_check_role(char **newval, void **extra, GucSource source)
+{
+	return may_set(source) && (check_role == NULL || check_role(newval, extra, source));
+}
+
+static bool
+sandbox_check_session_authorization(char **newval, void **extra, GucSource source)
+{
+	return may_set(source) && (check_session_authorization == NULL ||
+							   check_session_authorization(newval, extra, source));
+}
+
+/* The way back, RESET, asks no check hook. */
+static bool
+resets_role(const VariableSetStmt *statement)
+{
+	return statement->name != NULL &&
+		(pg_strcasecmp(statement->name, "role") == 0 ||
+		 pg_strcasecmp(statement->name, "session_authorization") == 0);
+}
+
+/* Called before a utility command runs. */
+void
+cp_sandbox_check_utility(const Node *statement)
+{
+	if (!sandboxed())
+		return;
+	switch (nodeTag(statement))
+	{
+		case T_VariableSetStmt:
+			if (resets_role((const VariableSetStmt *) statement))
+				refuse("a change of role");
+			break;
+		case T_TransactionStmt:
+			if (((const TransactionStmt *) statement)->kind == TRANS_STMT_PREPARE)
+				refuse("PREPARE TRANSACTION");
+			break;
+		case T_DeclareCursorStmt:
+			if (((const DeclareCursorStmt *) statement)->options & CURSOR_OPT_HOLD)
+				refuse("DECLARE WITH HOLD");
+			break;
+		case T_AlterRoleStmt:
+		case T_AlterRoleSetStmt:
+			refuse("ALTER ROLE");
+			break;
+		case T_AlterDatabaseSetStmt:
+			refuse("ALTER DATABASE SET");
+			break;
+		case T_PrepareStmt:
+			refuse("PREPARE");
+			break;
+		case T_ExecuteStmt:
+			refuse("EXECUTE");
+			break;
+		case T_DeallocateStmt:
+			refuse("DEALLOCATE");
+			break;
+		case T_ListenStmt:
+			refuse("LISTEN");
+			break;
+		case T_LoadStmt:
+			refuse("LOAD");
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Called after a utility command has run.  Temporary objects can be made in too
+ * many ways to list; all of them take the schema first.  DISCARD ALL leaves the
+ * role that logged in, rather than the one that the proxy pinned.
+ */
+void
+cp_sandbox_after_utility(bool discarded_all)
+{
+	Oid			temp_namespace;
+	Oid			temp_toast_namespace;
+
+	if (!sandboxed())
+		return;
+	GetTempNamespaceState(&temp_namespace, &temp_toast_namespace);
+	if (OidIsValid(temp_namespace))
+		refuse("making temporary objects");
+	if (discarded_all)
+		SetPGVariable("role", NIL, false);
+}
+
+/* Called before a function runs. */
+void
+cp_sandbox_check_function(Oid function)
+{
+	HeapTuple	tuple;
+	Datum		source;
+	bool		isnull;
+	const char *refused = NULL;
+
+	if (!sandboxed())
+		return;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang == INTERNALlanguageId)
+	{
+		source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+		if (!isnull)
+		{
+			char	   *name = TextDatumGetCString(source);
+
+			for (int i = 0; i < lengthof(refused_functions); i++)
+			{
+				if (strcmp(name, refused_functions[i]) == 0)
+					refused = refused_functions[i];
+			}
+		}
+	}
+	ReleaseSysCache(tuple);
+	if (refused != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("this function is not allowed on a shared connection"),
+				 errdetail("It is \"%s\".", refused)));
+}
+
+/* The server's own entry for a setting. */
+static struct config_string *
+find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	struct config_generic *found = find_option(name, false, true, LOG);
+
+	if (found != NULL && found->vartype == PGC_STRING)
+		return (struct config_string *) found;
+#else
+	struct config_generic **all = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (all[i]->vartype == PGC_STRING && strcmp(all[i]->name, name) == 0)
+			return (struct config_string *) all[i];
+	}
+#endif
+	ereport(ERROR,
+			(errcode(ERRCODE_INTERNAL_ERROR),
+			 errmsg("setting \"%s\" not found", name)));
+	return NULL;
+}
+
+void
+cp_sandbox_init(void)
+{
+	struct config_string *role = find_setting("role");
+	struct config_string *session_authorization = find_setting("session_authorization");
+
+	check_role = role->check_hook;
+	role->check_hook = sandbox_check_role;
+	check_session_authorization = session_authorization->check_hook;
+	session_authorization->check_hook = sandbox_check_session_authorization;
+}
