@@ -58,10 +58,10 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 	}
 	serverFinal, err := asker.Final(final)
 	switch {
-	case !known:
-		return nil, errUnknown
-	case err != nil:
+	case err != nil: // before the question who it is: a malformed message must read the same for everybody
 		return nil, broken(err)
+	case !known:
+		return nil, errUnknown // a decoy cannot be proved; this is for the day when it can
 	}
 	if err := x.send(wire.AppendAuthSASLFinal(nil, serverFinal)); err != nil {
 		return nil, err
