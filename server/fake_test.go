@@ -126,12 +126,38 @@ func raw(typ byte, length uint32, body string) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{typ}, length), body...)
 }
 
-// TestAttackHostileServer: the attacker is, or sits in front of, the server. He tries to get the password, to be taken for
-// the server, or to crash us or fill our memory. Every try must end in an error, soon and small, and he must not get
-// anything from which the password can be read.
-func TestAttackHostileServer(t *testing.T) {
-	ok, ready := wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'I')
-	loggedIn := concat(ok, ready)
+// hostile is a server that misbehaves, and what must come of it.
+type hostile struct {
+	name  string
+	serve func(net.Conn)
+	edit  func(*server.Config)
+	want  string // SQLSTATE
+	text  string // part of the error for the log
+}
+
+// try logs in to hostile servers. got is what they collect: the password must not be in it.
+func try(t *testing.T, got *[]byte, tests []hostile) {
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			*got = nil
+			t.Run("try", func(t *testing.T) { // its end is the end of the server, so got is complete behind it
+				cfg := fakeConfig(fake(t, test.serve))
+				if test.edit != nil {
+					test.edit(cfg)
+				}
+				attempt(t, cfg, test.want, test.text)
+			})
+			if strings.Contains(string(*got), "secret") {
+				t.Errorf("the server got the password: %q", *got)
+			}
+		})
+	}
+}
+
+// TestAttackHostileSCRAM: the attacker is, or sits in front of, the server and breaks the rules of SCRAM: to get the
+// password, to be taken for the server, or to crash us or keep us busy. Every try must end in an error, soon and small.
+func TestAttackHostileSCRAM(t *testing.T) {
+	loggedIn := concat(wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'I'))
 	nonceOf := func(n int) func(string) string {
 		return func(nonce string) string { return "r=" + nonce + strings.Repeat("x", n) + ",s=c2FsdA==,i=4096" }
 	}
@@ -139,13 +165,7 @@ func TestAttackHostileServer(t *testing.T) {
 		return func(nonce string) string { return "r=" + nonce + "x,s=c2FsdA==,i=" + n }
 	}
 	var got []byte
-	for _, test := range []struct {
-		name  string
-		serve func(net.Conn)
-		edit  func(*server.Config)
-		want  string
-		text  string
-	}{
+	try(t, &got, []hostile{
 		{"64 kB nonce (CVE-2026-6665)", asksSCRAM(nonceOf(64<<10), discard), nil, "08006", ""},
 		{"7 kB nonce", asksSCRAM(nonceOf(7<<10), discard), nil, "08006", "nonce"},
 		{"64 kB salt", asksSCRAM(func(nonce string) string {
@@ -166,6 +186,16 @@ func TestAttackHostileServer(t *testing.T) {
 		{"channel binding offered without TLS", says(&got, wire.AppendAuthSASL(nil, scram.MechanismPlus, scram.Mechanism)), nil, "08006", "without TLS"},
 		{"unknown mechanism", says(&got, wire.AppendAuthSASL(nil, "PLAIN")), nil, "08006", "no SASL mechanism"},
 		{"no mechanism", says(&got, wire.AppendAuthSASL(nil)), nil, "08006", ""},
+	})
+}
+
+// TestAttackHostileServer: the same attacker breaks the rules of the login around SCRAM, or offers weaker methods. He must
+// not get anything from which the password can be read, and not fill our memory.
+func TestAttackHostileServer(t *testing.T) {
+	ok, ready := wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'I')
+	loggedIn := concat(ok, ready)
+	var got []byte
+	try(t, &got, []hostile{
 		{"cleartext without TLS", says(&got, wire.AppendAuthCleartext(nil)), nil, "08006", "where somebody may listen"},
 		{"md5 when SCRAM is demanded", says(&got, wire.AppendAuthMD5(nil, [4]byte{1, 2, 3, 4})),
 			func(cfg *server.Config) { cfg.Methods = []server.Method{server.MethodSCRAM} }, "08006", "does not allow"},
@@ -207,27 +237,14 @@ func TestAttackHostileServer(t *testing.T) {
 		{"negotiation without end", says(&got, concat(wire.AppendNegotiateProtocolVersion(nil, wire.Version30, nil),
 			wire.AppendNegotiateProtocolVersion(nil, wire.Version30, nil), loggedIn)),
 			func(cfg *server.Config) { cfg.Version = wire.Version32 }, "08006", "unexpected message"},
-		{"the connection ends at once", func(net.Conn) {}, nil, "08006", "EOF"},
+		{"the connection is reset at once", func(conn net.Conn) { readStartup(conn); _ = conn.(*net.TCPConn).SetLinger(0) }, nil, "08006", ""},
+		{"the connection ends at once", func(conn net.Conn) { readStartup(conn) }, nil, "08006", "EOF"},
 		{"the connection ends inside of a message", func(conn net.Conn) { readStartup(conn); conn.Write(raw('R', 100, "ab")) }, nil, "08006", "EOF"},
 		{"silence", says(&got, nil), func(cfg *server.Config) { cfg.ConnectTimeout = 50 * time.Millisecond }, "08006", "deadline exceeded"},
 		{"half a message, then silence", says(&got, raw('R', 100, "ab")),
 			func(cfg *server.Config) { cfg.ConnectTimeout = 50 * time.Millisecond }, "08006", "deadline exceeded"},
 		{"one byte at a time, for ever", drip, func(cfg *server.Config) { cfg.ConnectTimeout = 100 * time.Millisecond }, "08006", "deadline exceeded"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got = nil
-			t.Run("try", func(t *testing.T) { // its end is the end of the server, so got is complete behind it
-				cfg := fakeConfig(fake(t, test.serve))
-				if test.edit != nil {
-					test.edit(cfg)
-				}
-				attempt(t, cfg, test.want, test.text)
-			})
-			if strings.Contains(string(got), "secret") {
-				t.Errorf("the server got the password: %q", got)
-			}
-		})
-	}
+	})
 }
 
 // attempt opens a connection, which must fail as said and without holding much memory.

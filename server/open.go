@@ -111,10 +111,14 @@ func (cfg *Config) dial(ctx context.Context, a address) (conn net.Conn, stop fun
 
 // because puts the end of ctx in front of the i/o timeout that it caused.
 func because(ctx context.Context, err error) error {
-	if e := context.Cause(ctx); e != nil && !errors.As(err, new(*refusal)) {
-		return fmt.Errorf("%w (%w)", e, err)
+	e := context.Cause(ctx)
+	switch {
+	case e == nil || errors.As(err, new(*refusal)):
+		return err
+	case err == nil:
+		return e // it ended in the last moment
 	}
-	return err
+	return fmt.Errorf("%w (%w)", e, err)
 }
 
 // refusal is an error in the server's own words, as opposed to all that we find wrong ourselves.
