@@ -135,6 +135,20 @@ func TestAttackWhichUsersExist(t *testing.T) {
 	}
 }
 
+// TestAttackMalformedProof: the same stranger breaks off the exchange with a malformed last message, which is answered in
+// another way than a wrong proof. It must be the same way for known and unknown users.
+func TestAttackMalformedProof(t *testing.T) {
+	a := newAuth(t, Rule{Method: claimpool.MethodSCRAM, Userlist: list(t)})
+	for _, user := range []string{"anna", "bert", "cara", "eve"} {
+		for _, last := range []string{"", "c=biws", "c=biws,r=x,p=eA==", "\x00"} {
+			c := sendsSCRAM("wrong", nil)
+			c.answers[1] = says(wire.AppendSASLResponse(nil, []byte(last)))
+			_, err := a.Authenticate(t.Context(), overTCP(user), c)
+			refused(t, err, claimpool.CodeProtocolViolation, "malformed SCRAM message")
+		}
+	}
+}
+
 // TestAttackSaltOverRestarts: the same stranger comes again after a restart, or to the proxy next door. With one seed the
 // salts of unknown users are the same there.
 func TestAttackSaltOverRestarts(t *testing.T) {

@@ -58,10 +58,12 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 	}
 	serverFinal, err := asker.Final(final)
 	switch {
-	case err != nil: // before the question who it is: a malformed message must read the same for everybody
+	case errors.Is(err, scram.ErrMalformed): // before the question who it is: it must read the same for everybody
 		return nil, broken(err)
 	case !known:
-		return nil, errUnknown // a decoy cannot be proved; this is for the day when it can
+		return nil, errUnknown
+	case err != nil:
+		return nil, err
 	}
 	if err := x.send(wire.AppendAuthSASLFinal(nil, serverFinal)); err != nil {
 		return nil, err
