@@ -1,6 +1,7 @@
 package claimpool
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"log/slog"
@@ -65,6 +66,12 @@ func NewIdentity(m Method, issuer, subject, role string, claims Claims, fingerpr
 
 // Key tells whether two identities are the same one.
 func (id *Identity) Key() Key { return id.key }
+
+// Equal reports whether two identities are the same in everything, the times of their tokens included.
+func (id *Identity) Equal(other *Identity) bool {
+	return id.key == other.key && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
+		(id.Claims == nil) == (other.Claims == nil)
+}
 
 // Expired reports whether the identity's proof is no longer valid at the given moment.
 func (id *Identity) Expired(now time.Time) bool {

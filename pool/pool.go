@@ -80,6 +80,8 @@ type Stats struct {
 
 // Entry is one identity as this pool knows it.
 type Entry struct {
+	Value any // the owner's
+
 	key     claimpool.Key
 	clients int
 	idle    serverList // idle servers that carry this identity, the longest idle first

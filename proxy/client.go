@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"io"
-	"net/netip"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -28,7 +27,7 @@ const (
 // maxHold is how much of a long first message is read before a server is taken for it.
 const maxHold = 16 << 10
 
-// client is a client after its login. It belongs to its hub's goroutine, but for number, id and long, which never change.
+// client is a client after its login. There may be many thousands, so it is small. It belongs to its hub's goroutine, but for number, id and long, which never change.
 type client struct {
 	conn     *loop.Conn
 	pool     *sharedPool
@@ -37,12 +36,11 @@ type client struct {
 	settings *trusted.Settings
 	server   *backend     // in receiving and relaying
 	ticket   *pool.Ticket // in waiting
-	addr     netip.AddrPort
-	since    time.Time
-	active   time.Time // the end of the last transaction, or the last sign of one
 	number   uint64
+	since    time.Duration // when it logged in, as hub.clock tells
+	active   time.Duration // the end of its last transaction
 	solo     relay.Solo
-	index    int // in hub.clients
+	index    int32 // in hub.clients
 	id       uint32
 	state    clientState
 	attempts uint8 // hand-overs that failed for the request at hand
@@ -182,7 +180,7 @@ func (c *client) transactionOver() {
 	c.server, s.client = nil, nil
 	c.state = idle
 	now := c.conn.Loop().Now()
-	c.active, c.attempts = now, 0
+	c.active, c.attempts = c.pool.hub.clock(), 0
 	if mode == pool.Session {
 		s.session.Soil()
 	}

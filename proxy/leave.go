@@ -62,13 +62,13 @@ func (c *client) gone(reason string) {
 	h.proxy.count.Add(-1)
 	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogIdentity, c.identity, claimpool.LogReason, reason,
-		claimpool.LogHeld, h.loop.Now().Sub(c.since).Round(time.Millisecond))
+		claimpool.LogHeld, (h.clock() - c.since).Round(time.Millisecond))
 }
 
 // checkIdle ends clients that do nothing for too long.
 func (c *client) checkIdle(l *Limits, now time.Time) {
 	switch {
-	case c.state == idle && l.IdleTimeout > 0 && now.Sub(c.active) > l.IdleTimeout:
+	case c.state == idle && l.IdleTimeout > 0 && c.pool.hub.clock()-c.active > l.IdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to idle-session timeout",
 			Hint: "Raise limits.idle_timeout.",

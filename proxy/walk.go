@@ -147,7 +147,7 @@ func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 		return err
 	}
 	c := &client{
-		number: v.number, identity: v.identity, pool: v.pool, addr: v.request.Addr,
+		number: v.number, identity: v.identity, pool: v.pool,
 		long: v.hello.Startup.Version != wire.Version30,
 	}
 	v.proxy.keys.add(c)
