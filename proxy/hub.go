@@ -20,7 +20,8 @@ type hub struct {
 	clients  []*client
 	intern   trusted.Intern
 	tickets  []*pool.Ticket // unused ones
-	scratch  []byte         // for building hand-overs
+	born     time.Time
+	scratch  []byte // for building hand-overs
 	draining bool
 }
 
