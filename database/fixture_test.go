@@ -147,11 +147,11 @@ func (s *session) ask(sql string, args ...any) string {
 }
 
 // value is ask for queries that must not fail.
-func (s *session) value(sql string, args ...any) string {
+func (s *session) value(sql string) string {
 	s.t.Helper()
-	v := s.ask(sql, args...)
-	if len(v) == 5 && v[0] >= '0' && v[0] <= '9' && v != "12345" {
-		s.t.Fatalf("%s: error %s", sql, v)
+	var v string
+	if err := s.QueryRow(s.t.Context(), sql).Scan(&v); err != nil {
+		s.t.Fatalf("%s: %v", sql, err)
 	}
 	return v
 }
