@@ -118,7 +118,7 @@ func runCompare(args []string, out io.Writer) error {
 	}
 	if s.rounds == 0 {
 		for _, t := range trials {
-			fmt.Fprintf(out, "%-16s %4d clients\n", t.name, t.clients)
+			fmt.Fprintf(out, "%-18s %4d clients\n", t.name, t.clients)
 		}
 		return nil
 	}

@@ -16,9 +16,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/claimpool/claimpool/bench/load"
 	"github.com/claimpool/claimpool/bench/proc"
 	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/database"
 )
 
 // scripts are the workloads of pgbench; "select" is its own select-only one.
@@ -32,17 +35,20 @@ var scripts = map[string]string{
 // startReal starts a private cluster on the cores of the load, with a role, a database and pgbench's tables.
 func (b *stage) startReal(ctx context.Context) (err error) {
 	b.real, err = cluster.Start(ctx, cluster.Options{
-		HBA:      "host all all 127.0.0.1/32 trust\nlocal all all trust\n",
+		HBA:      "host all all 127.0.0.0/8 trust\nlocal all all trust\n",
 		Settings: map[string]string{"max_connections": "600"},
 	})
 	if err != nil {
 		return err
 	}
 	b.server, b.about = b.real.Address(), "PostgreSQL "+b.real.Installation.Version
-	for _, sql := range []string{"create role bench login superuser", "create database bench owner bench"} {
+	for _, sql := range []string{"create role bench login", "create database bench owner bench", "create database identity"} {
 		if _, err := b.psql(ctx, "psql", "-U", cluster.Superuser, "-d", "postgres", "-X", "-q", "-c", sql); err != nil {
 			return fmt.Errorf("set up database: %w", err)
 		}
+	}
+	if err := b.installContext(ctx); err != nil {
+		return fmt.Errorf("install trusted context: %w", err)
 	}
 	if _, err := b.psql(ctx, "pgbench", "-U", "bench", "-i", "-q", "-s", "5", "bench"); err != nil {
 		return fmt.Errorf("set up database: %w", err)
@@ -53,6 +59,25 @@ func (b *stage) startReal(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// installContext does what claimpool db install does, and gives the key to the proxy.
+func (b *stage) installContext(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, b.real.DSN("identity", cluster.Superuser, ""))
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	plan, err := database.PlanInstall(ctx, conn, database.Options{})
+	if err != nil {
+		return err
+	}
+	key, err := plan.Run(ctx, conn)
+	if err != nil {
+		return err
+	}
+	_, err = put(b.dir, "context.key", key.File(), 0o600)
+	return err
 }
 
 // psql runs a client program straight at the cluster.

@@ -33,7 +33,7 @@ func newReport(out io.Writer, s *settings, b *stage) *report {
 	for _, g := range b.targets {
 		fmt.Fprintf(out, "%s: %s\n", g.name, g.version)
 	}
-	fmt.Fprintf(out, "\n%-16s %7s %-12s %8s %-15s %6s %5s %9s %9s %9s %7s\n", "workload", "clients", "target",
+	fmt.Fprintf(out, "\n%-18s %7s %-12s %8s %-15s %6s %5s %9s %9s %9s %7s\n", "workload", "clients", "target",
 		"cpu µs", "per tx", "ratio", "busy", "tps", "p50 µs", "p99 µs", "RSS MB")
 	return r
 }
@@ -42,7 +42,7 @@ func newReport(out io.Writer, s *settings, b *stage) *report {
 func (r *report) add(t trial, sums []*summary) error {
 	for _, sum := range sums {
 		if sum.err != nil {
-			fmt.Fprintf(r.out, "%-16s %7d %-12s %8s [%d]\n", t.name, t.clients, sum.target.name, "-", len(r.notes)+1)
+			fmt.Fprintf(r.out, "%-18s %7d %-12s %8s [%d]\n", t.name, t.clients, sum.target.name, "-", len(r.notes)+1)
 			r.notes = append(r.notes, fmt.Sprintf("%s, %s: %v", t.name, sum.target.name, sum.err))
 			continue
 		}
@@ -65,7 +65,7 @@ func (r *report) line(t trial, sum *summary, ratio string) {
 		spread = fmt.Sprintf("(%.1f-%.1f)", slices.Min(all), slices.Max(all))
 		busy = fmt.Sprintf("%.0f%%", 100*median(sum.values(func(x *load.Result) float64 { return x.Busy })))
 	}
-	fmt.Fprintf(r.out, "%-16s %7d %-12s %8s %-15s %6s %5s %9.0f %9.0f %9.0f %7.1f", t.name, sum.runs[0].Clients, sum.target.name,
+	fmt.Fprintf(r.out, "%-18s %7d %-12s %8s %-15s %6s %5s %9.0f %9.0f %9.0f %7.1f", t.name, sum.runs[0].Clients, sum.target.name,
 		cpu, spread, ratio, busy, median(sum.values(tpsOf)), median(sum.values(p50Of)), median(sum.values(p99Of)),
 		median(sum.values(rssOf))/(1<<20))
 	if t.alone {

@@ -160,7 +160,7 @@ func (b *stage) try(ctx context.Context, t trial) ([]*summary, error) {
 
 // run measures one target once.
 func (b *stage) run(ctx context.Context, t trial, g *target) (*load.Result, error) {
-	if b.s.real {
+	if b.s.real && t.login == "" { // pgbench has one password for all
 		return b.pgbench(ctx, t, g)
 	}
 	warmup := b.s.warmup

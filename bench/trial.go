@@ -26,14 +26,14 @@ var special = []trial{
 	{name: "simple-tls", workload: "simple", clients: 64, tls: true},
 	{name: "context", workload: "context", clients: 64},
 	{name: "identity-one", workload: "simple", clients: 64, login: "jwt", tokens: 1},
-	{name: "identity-many", workload: "simple", clients: 64, login: "jwt", tokens: 64},
+	{name: "identity-many", workload: "simple", clients: 64, login: "jwt", tokens: maxTokens},
 	{name: "download", workload: "download", clients: 8},
 	{name: "upload", workload: "upload", clients: 8},
 	{name: "storm-trust", workload: "storm", clients: 16},
 	{name: "storm-scram", workload: "storm", clients: 16, login: "scram"},
-	{name: "storm-jwt", workload: "storm", clients: 16, login: "jwt", tokens: 64},
+	{name: "storm-jwt", workload: "storm", clients: 16, login: "jwt", tokens: maxTokens},
 	{name: "storm-tls", workload: "storm", clients: 16, tls: true},
-	{name: "storm-jwt-tls", workload: "storm", clients: 16, tls: true, login: "jwt", tokens: 64},
+	{name: "storm-jwt-tls", workload: "storm", clients: 16, tls: true, login: "jwt", tokens: maxTokens},
 	{name: "idle", workload: "idle", alone: true},
 	{name: "idle-tls", workload: "idle", tls: true, alone: true},
 }
@@ -63,7 +63,9 @@ func (s *settings) plan() ([]trial, error) {
 		}
 	}
 	if s.real {
-		all = append(all, trial{name: "real-select", workload: "select", clients: counts[0]})
+		all = append(all, trial{name: "real-select", workload: "select", clients: counts[0]},
+			trial{name: "real-identity-one", workload: "simple", clients: counts[0], login: "jwt", tokens: 1},
+			trial{name: "real-identity-many", workload: "simple", clients: counts[0], login: "jwt", tokens: maxTokens})
 	} else {
 		for _, t := range special {
 			if t.alone {
