@@ -23,13 +23,14 @@ type hub struct {
 	born     time.Time
 	scratch  []byte // for building hand-overs
 	draining bool
+	tidies   bool // one hub of the proxy does that for all
 }
 
 // sweepInterval is how often idle servers and clients are looked at. Their times are limits, not appointments.
 const sweepInterval = time.Second
 
-func newHub(p *Proxy, l *loop.Loop) *hub {
-	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}, born: l.Now()}
+func newHub(p *Proxy, l *loop.Loop, tidies bool) *hub {
+	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}, born: l.Now(), tidies: tidies}
 	l.Post(h.sweep)
 	return h
 }
@@ -87,6 +88,9 @@ func (h *hub) sweep() {
 	}
 	for _, sp := range h.pools {
 		sp.sweep(now)
+	}
+	if h.tidies {
+		h.proxy.tidy()
 	}
 	h.loop.After(sweepInterval, h.sweep)
 }

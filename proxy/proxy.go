@@ -82,6 +82,8 @@ type Proxy struct {
 	wg     sync.WaitGroup
 	logins sync.WaitGroup
 
+	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
+
 	mu        sync.Mutex
 	pools     map[poolKey]*sharedPool // guarded by mu
 	listeners []*Listener             // guarded by mu
@@ -125,13 +127,13 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if runtime.GOMAXPROCS(0) < n+1 {
 		runtime.GOMAXPROCS(n + 1)
 	}
-	for range n {
+	for i := range n {
 		l, err := loop.New()
 		if err != nil {
 			p.Close()
 			return nil, err
 		}
-		h := newHub(p, l)
+		h := newHub(p, l, i == 0)
 		p.hubs = append(p.hubs, h)
 		p.wg.Go(l.Run)
 	}
