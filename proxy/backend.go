@@ -35,7 +35,7 @@ const (
 
 // maxAttempts is how many servers may fail to be handed over before a request is refused: a neighbour that cancels
 // everything it can costs others time, but not for ever.
-const maxAttempts = 10
+const maxAttempts = 5
 
 // backend is a server connection in a loop. It belongs to its hub's goroutine.
 type backend struct {

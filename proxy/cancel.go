@@ -45,6 +45,10 @@ func (c *client) cancel(done chan<- struct{}) {
 // sendCancel passes a cancel request on. Until PostgreSQL has dealt with it the server cannot be released; if that is not
 // certain, it is closed.
 func (s *backend) sendCancel(done chan<- struct{}) {
+	if s.cancels > 0 { // one is on its way already; a storm of them must not become a storm of connections
+		close(done)
+		return
+	}
 	s.cancels++
 	target, h := s.target, s.pool.hub
 	h.proxy.wg.Go(func() {
