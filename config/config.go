@@ -306,8 +306,8 @@ type Limits struct {
 	// The most client connections; the next one is refused.
 	MaxClients int `yaml:"max_clients" bounds:"1..1000000"`
 
-	// The most clients that may be logging in at the same moment. Further ones wait to be accepted, so that a storm of logins
-	// cannot take all memory and processors.
+	// The most logins that are worked on at the same moment. Further clients wait to be accepted, so that a storm of logins
+	// cannot take all memory and processors. A client that keeps the proxy waiting does not count.
 	MaxLogins int `yaml:"max_logins" bounds:"1..100000"`
 
 	// How long a client may take from its first byte to the end of its login.

@@ -14,18 +14,12 @@ import (
 // error again at once and take a whole core.
 const acceptPause = 50 * time.Millisecond
 
-// accept takes clients in. It waits for a free login slot first: in a storm of logins the rest waits in the kernel, and
-// the running clients hardly notice.
+// accept takes clients in. It waits for a free login slot: in a storm of logins the rest waits in the kernel, and the
+// running clients hardly notice.
 func (p *Proxy) accept(l *Listener) error {
 	for {
-		select {
-		case p.slots <- struct{}{}:
-		case <-p.ctx.Done():
-			return nil
-		}
 		conn, err := l.Accept()
 		if err != nil {
-			<-p.slots
 			if errors.Is(err, net.ErrClosed) {
 				return nil
 			}
@@ -37,25 +31,31 @@ func (p *Proxy) accept(l *Listener) error {
 				return nil
 			}
 		}
+		slot := newSlot(p.ctx, p.slots)
+		if slot == nil {
+			conn.Close()
+			return nil
+		}
 		if !p.welcome(conn) {
-			<-p.slots
+			slot.free()
 			conn.Close()
 			continue
 		}
 		go func() {
 			defer p.logins.Done()
-			defer func() { <-p.slots }()
+			defer slot.free()
 			defer p.forget(conn)
-			p.walk(l, conn)
+			p.walk(l, conn, slot)
 		}()
 	}
 }
 
-// welcome counts the client in, unless the proxy is stopping.
+// welcome counts the client in, unless the proxy is stopping. A few more than the limit are let in, to be told so in their
+// own words (see admit); beyond those nobody costs more than this.
 func (p *Proxy) welcome(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.draining {
+	if p.draining || p.count.Load() >= int64(p.config.Load().Limits.MaxClients+cap(p.slots)) {
 		return false
 	}
 	p.count.Add(1)
@@ -71,8 +71,8 @@ func (p *Proxy) forget(conn net.Conn) {
 }
 
 // walk takes one client from its first byte into an event loop, or refuses it. It owns the client's count.
-func (p *Proxy) walk(l *Listener, conn net.Conn) {
-	v := &visitor{proxy: p, raw: conn, listener: l, number: p.number.Add(1)}
+func (p *Proxy) walk(l *Listener, conn net.Conn, slot *slot) {
+	v := &visitor{proxy: p, raw: conn, conn: slotConn{conn, slot}, listener: l, number: p.number.Add(1)}
 	cfg := p.config.Load()
 	ctx, cancel := context.WithTimeout(p.ctx, cfg.Limits.LoginTimeout)
 	defer cancel()

@@ -76,7 +76,7 @@ type Proxy struct {
 	config atomic.Pointer[Config]
 	hubs   []*hub
 	keys   keyring
-	slots  chan struct{} // one for each login that is under way
+	slots  chan struct{} // one for each login that is worked on
 	count  atomic.Int64  // clients alive
 	number atomic.Uint64 // of the last client
 	wg     sync.WaitGroup

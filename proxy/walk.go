@@ -21,6 +21,7 @@ import (
 type visitor struct {
 	proxy    *Proxy
 	raw      net.Conn
+	conn     slotConn // raw, for reading and writing
 	listener *Listener
 	number   uint64
 	tls      *tls.Config
@@ -78,12 +79,13 @@ func (v *visitor) greet(ctx context.Context) error {
 		opts.TLS = v.listener.TLS()
 	}
 	v.tls = opts.TLS
-	hello, err := startup.Read(v.raw, &opts)
+	hello, err := startup.Read(v.conn, &opts)
 	v.hello = hello
 	if err != nil {
 		return err
 	}
 	if hello.Cancel != nil {
+		defer v.conn.slot.waiting()()
 		v.proxy.cancel(ctx, hello.Cancel)
 		return errDone
 	}
@@ -142,7 +144,9 @@ func (v *visitor) Receive(limit int) (byte, []byte, error) {
 
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
+	over := v.conn.slot.waiting()
 	reported, err := v.pool.reported(ctx)
+	over()
 	if err != nil {
 		return err
 	}
@@ -204,7 +208,7 @@ func (v *visitor) closeSoftly() {
 	if half, ok := v.raw.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
 	}
-	io.CopyN(io.Discard, v.raw, maxDiscard)
+	io.CopyN(io.Discard, v.conn, maxDiscard)
 }
 
 // maxDiscard is how much a refused client may still send before it is cut off.
