@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"bufio"
 	"context"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -122,5 +125,49 @@ func TestInstallationsAreFound(t *testing.T) {
 	}
 	if _, err := Inspect(t.TempDir()); err == nil {
 		t.Error("an empty folder counts as an installation")
+	}
+}
+
+// A process that is killed takes its cluster with it, folder and all.
+func TestNothingIsLeftOfAKilledProcess(t *testing.T) {
+	if os.Getenv("CLUSTER_TEST_VICTIM") != "" {
+		c := start(t, Options{})
+		os.Stdout.WriteString("dir=" + c.Dir + "\n")
+		<-t.Context().Done()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), "CLUSTER_TEST_VICTIM=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	dir := ""
+	for lines := bufio.NewScanner(out); dir == "" && lines.Scan(); {
+		dir, _ = strings.CutPrefix(lines.Text(), "dir=")
+		if dir == lines.Text() {
+			dir = ""
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait() // the kill is its error
+	if dir == "" {
+		t.Fatal("the process started no cluster")
+	}
+	deadline := time.After(maxStopTime)
+	for {
+		if _, err := os.Stat(dir); os.IsNotExist(err) {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%s is still there", dir)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }

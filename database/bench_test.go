@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ func BenchmarkRead(b *testing.B) {
 		p := prepare(b, pgtest.Shared(b, inst))
 		s := p.login(b).set("")
 		pid := s.PgConn().PID()
-		seal, err := s.key.Sealer().AppendSeal(nil, s.binding, s.now(), time.Hour, []byte(`{"sub":"alice","tenant_id":7,"pad":"0123456789012345678901234567890123456789012345678901234567890123456789"}`))
+		seal, err := s.key.Sealer().AppendSeal(nil, s.binding, s.now(), time.Hour, []byte(`{"sub":"alice","tenant_id":7,"pad":"`+strings.Repeat("x", 140)+`"}`))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -53,7 +53,8 @@ func PlanInstall(ctx context.Context, conn *pgx.Conn, opts Options) (*Plan, erro
 	}
 	switch {
 	case s.Version > Version:
-		return nil, fmt.Errorf("database %q has version %d of claimpool's SQL, newer than this program's %d: use a newer claimpool", s.Database, s.Version, Version)
+		return nil, fmt.Errorf("database %q has version %d of claimpool's SQL, newer than this program's %d: use a newer claimpool",
+			s.Database, s.Version, Version)
 	case s.Version > 0 && s.API != opts.API:
 		return nil, fmt.Errorf("jwt() is already installed in schema %q: remove it first, to have it in %q", s.API, opts.API)
 	case s.Version == Version && len(s.Keys) > 0:

@@ -22,21 +22,22 @@ import (
 // PGTEST_REQUIRE=1, as in CI, a version that is missing fails the test; without, one is enough.
 func Versions(t testing.TB) []cluster.Installation {
 	t.Helper()
-	list, missing := choose(installations(), os.Getenv("PGTEST_VERSIONS"))
+	list, missing := choose(installations(), os.Getenv("PGTEST_VERSIONS"), binaryDir())
 	if len(list) == 0 || missing != "" && os.Getenv("PGTEST_REQUIRE") == "1" {
 		t.Fatalf("PostgreSQL %s is missing on this machine: run scripts/setup.sh", missing)
 	}
 	return list
 }
 
-// choose picks from the installations, newest first, the wanted ones, oldest first, and says which are missing.
-func choose(found []cluster.Installation, want string) (list []cluster.Installation, missing string) {
+// choose picks from the installations, newest first, the wanted ones, oldest first, and says which are missing. What is not
+// below the folder cached is the system's own.
+func choose(found []cluster.Installation, want, cached string) (list []cluster.Installation, missing string) {
 	if want == "all" {
 		want = "14,15,16,17,18"
 	}
 	if want == "" {
 		for _, i := range found {
-			if !strings.HasPrefix(i.BinDir, cacheDir()) {
+			if !strings.HasPrefix(i.BinDir, cached+string(filepath.Separator)) {
 				list = append(list, i)
 				break
 			}
@@ -84,8 +85,17 @@ func Oldest(t testing.TB) cluster.Installation {
 
 // installations is looked up once per process: it runs every postgres --version.
 var installations = sync.OnceValue(func() []cluster.Installation {
-	return cluster.Find(filepath.Join(cacheDir(), "postgresql", "*", "bin"))
+	return cluster.Find(filepath.Join(binaryDir(), "*", "bin"))
 })
+
+// binaryDir is where scripts/setup.sh puts server binaries: in .cache, or where a link there leads.
+func binaryDir() string {
+	dir := filepath.Join(cacheDir(), "postgresql")
+	if target, err := filepath.EvalSymlinks(dir); err == nil {
+		return target
+	}
+	return dir
+}
 
 // cacheDir is the folder .cache of the repository, where scripts/setup.sh puts what it fetches.
 func cacheDir() string {

@@ -46,7 +46,7 @@ func TestVersionsAreChosen(t *testing.T) {
 	inst := func(major int, dir string) cluster.Installation {
 		return cluster.Installation{Major: major, BinDir: dir}
 	}
-	cached := filepath.Join(cacheDir(), "postgresql", "18", "bin")
+	cached := filepath.Join("/somewhere", "postgresql", "18", "bin")
 	both := []cluster.Installation{inst(18, cached), inst(15, "/usr/lib/postgresql/15/bin")}
 	for _, test := range []struct {
 		name    string
@@ -64,7 +64,7 @@ func TestVersionsAreChosen(t *testing.T) {
 		{"all", both, "all", []int{15, 18}, "14 16 17"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			list, missing := choose(test.found, test.want)
+			list, missing := choose(test.found, test.want, "/somewhere/postgresql")
 			var majors []int
 			for _, i := range list {
 				majors = append(majors, i.Major)

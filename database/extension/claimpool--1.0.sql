@@ -36,6 +36,26 @@ CREATE FUNCTION jwt_has(claim text, value text) RETURNS boolean
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 5
     AS 'MODULE_PATHNAME', 'claimpool_jwt_has';
 
+-- Tokens and keys, as jwt_context has them.
+
+CREATE FUNCTION jwt_sign(algo text, secret text, header json, body json) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL SAFE COST 100
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_sign';
+CREATE FUNCTION jwt_verify(secret text, context text) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 100 -- not STRICT: NULL takes the keys that are set
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_verify';
+CREATE FUNCTION jwt_generate_keys(algo text, OUT private_raw text, OUT private_pem text,
+    OUT public_raw text, OUT public_pem text) RETURNS record
+    LANGUAGE c VOLATILE STRICT PARALLEL SAFE COST 1000
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_generate_keys';
+CREATE FUNCTION jwt_generate_secret(algo text) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL SAFE COST 10
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_generate_secret';
+CREATE FUNCTION jwt_unseal() RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_unseal';
+REVOKE ALL ON FUNCTION jwt_unseal() FROM PUBLIC;
+
 -- What the proxy calls, by function call messages: see PROTOCOL.md.
 
 CREATE SCHEMA claimpool;

@@ -117,6 +117,17 @@ extern void cp_context_rollback_asked(void);
 extern void cp_context_failed(void);
 extern Jsonb *cp_context_claims(void);
 extern void cp_context_publish(void);
+extern Jsonb *cp_context_parse(const char *json, MemoryContext memory);
+extern void cp_context_expired(void);
+
+/* direct.c: the setting jwt.context */
+extern void cp_direct_init(void);
+extern void cp_direct_settle(void);
+extern Jsonb *cp_direct_claims(void);
+
+/* redact.c */
+extern void cp_redact_init(void);
+extern const char *cp_redact_statement(const Node *statement, const char *query);
 
 /* slots.c: shared memory */
 extern void cp_slots_init(void);

@@ -123,15 +123,15 @@ cp_context_valid(void)
  * Parses JSON into a memory context.  The parser's own message would quote the
  * claims, so another one takes its place.
  */
-static Jsonb *
-parse(char *json, MemoryContext memory)
+Jsonb *
+cp_context_parse(const char *json, MemoryContext memory)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	Jsonb	   *volatile claims = NULL;
 
 	PG_TRY();
 	{
-		char	   *converted = pg_any_to_server(json, strlen(json), PG_UTF8);
+		const char *converted = pg_any_to_server(json, strlen(json), PG_UTF8);
 		Datum		parsed = DirectFunctionCall1(jsonb_in, CStringGetDatum(converted));
 
 		MemoryContextSwitchTo(memory);
@@ -154,6 +154,15 @@ parse(char *json, MemoryContext memory)
 	return claims;
 }
 
+/* For fewer rows there would be no reason to see; so it is an error. */
+void
+cp_context_expired(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+			 errmsg("trusted context has expired")));
+}
+
 /*
  * The claims, or NULL where no context is installed.  The memory is the
  * store's: copy what must outlive the call.  Expiry is looked up against the
@@ -162,16 +171,20 @@ parse(char *json, MemoryContext memory)
 Jsonb *
 cp_context_claims(void)
 {
-	if (IsParallelWorker() && !context.followed)
-		follow_leader();
+	if (IsParallelWorker())
+	{
+		if (!context.followed)
+			follow_leader();
+	}
+	else if (!cp_session_challenged())
+		return cp_direct_claims();
+
 	if (!context.public.present)
 		return NULL;
 	if (GetCurrentTimestamp() >= context.public.expires)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("trusted context has expired")));
+		cp_context_expired();
 	if (context.claims == NULL)
-		context.claims = parse(context.json, memory());
+		context.claims = cp_context_parse(context.json, memory());
 	return context.claims;
 }
 

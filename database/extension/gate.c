@@ -120,6 +120,7 @@ gate_executor_start(QueryDesc *query, int flags)
 	if (closed())
 		refuse();
 	/* A worker of this query must be able to tell "no context" from "lost". */
+	cp_direct_settle();
 	if (!cp_slot_is_claimed())
 		cp_context_publish();
 	if (next_executor_start)
@@ -144,6 +145,7 @@ gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 	if (closed() && !is_harmless(statement))
 		refuse();
 	cp_sandbox_check_utility(statement);
+	query_string = cp_redact_statement(statement, query_string);
 	if (next_process_utility)
 		next_process_utility(pstmt, query_string, read_only_tree, utility_context,
 							 params, environment, dest, completion);

@@ -90,6 +90,8 @@ _PG_init(void)
 	EmitWarningsOnPlaceholders("claimpool");
 #endif
 	cp_context_init();
+	cp_direct_init();
+	cp_redact_init();
 	cp_slots_init();
 	cp_gate_init();
 	cp_sandbox_init();

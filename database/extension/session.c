@@ -73,6 +73,7 @@ claimpool_challenge(PG_FUNCTION_ARGS)
 	pq_sendbytes(&answer, (const char *) session.public_key, CP_KEY_BYTES);
 	pq_sendbytes(&answer, (const char *) session.salt, CP_SALT_BYTES);
 	session.challenged = true;
+	cp_context_publish();		/* a context of the setting does not count now */
 	PG_RETURN_BYTEA_P(pq_endtypsend(&answer));
 }
 

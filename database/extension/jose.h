@@ -1,0 +1,107 @@
+/*
+ * jose.h
+ *		Tokens and keys: everything that reads bytes of strangers.
+ *
+ * These files (json.c, algorithm.c, jwk.c, token.c, base64url.c) use nothing of
+ * the server but its types: no memory contexts, no errors.  So they can be
+ * fuzzed outside of it, and no error can lose an OpenSSL object.
+ */
+#ifndef CLAIMPOOL_JOSE_H
+#define CLAIMPOOL_JOSE_H
+
+#include "postgres.h"
+
+#include <openssl/evp.h>
+
+#define CP_MAX_TOKEN 65535		/* bytes; before anything else is looked at */
+#define CP_MAX_DEPTH 32			/* of JSON: the parser recurses */
+#define CP_MAX_MEMBERS 256		/* of one JSON object: duplicates cost n * n */
+#define CP_MAX_KEYS 16			/* tried for one token */
+#define CP_MAX_KEY_ID 128		/* bytes of a kid */
+
+/* json.c: a value inside a text that cp_json_valid() accepted */
+typedef struct CpJson
+{
+	const char *start;
+	int			len;
+} CpJson;
+
+extern bool cp_json_valid(const char *text, int len);
+extern bool cp_json_get(CpJson object, const char *name, CpJson *value);
+extern bool cp_json_next(CpJson container, const char **position, CpJson *name, CpJson *value);
+extern int	cp_json_string(CpJson value, char *dst, int size);
+extern bool cp_json_seconds(CpJson value, double *seconds);
+
+/* algorithm.c */
+typedef enum CpFamily
+{
+	CP_HMAC, CP_RSA, CP_RSA_PSS, CP_ECDSA, CP_EDDSA
+} CpFamily;
+
+typedef struct CpAlgorithm
+{
+	const char *name;			/* RFC 7518, section 3.1; RFC 8037; RFC 9864 */
+	CpFamily	family;
+	const char *digest;
+	int			digest_bytes;
+	const char *curve;			/* OpenSSL's name */
+	int			coordinate_bytes;	/* of R and S */
+} CpAlgorithm;
+
+typedef struct CpKey
+{
+	EVP_PKEY   *pkey;			/* or */
+	uint8	   *secret;
+	int			secret_len;
+	char		kid[CP_MAX_KEY_ID + 1]; /* empty: none */
+	const CpAlgorithm *only;	/* the one algorithm that it may be used with */
+} CpKey;
+
+extern const CpAlgorithm *cp_algorithm(const char *name);
+extern bool cp_key_fits(const CpKey *key, const CpAlgorithm *algorithm);
+extern bool cp_signature_verify(const CpKey *key, const CpAlgorithm *algorithm,
+								const char *bytes, int len,
+								const uint8 *signature, int signature_len);
+extern int	cp_signature_make(const CpKey *key, const CpAlgorithm *algorithm,
+							  const char *bytes, int len, uint8 *signature, int size);
+
+/* jwk.c */
+extern bool cp_key_read_public(const char *text, CpKey *key);
+extern bool cp_key_read_private(const char *text, CpKey *key);
+extern bool cp_key_read_secret(const char *text, CpKey *key);
+extern int	cp_keys_read_set(const char *text, CpKey *keys, int size);
+extern void cp_key_free(CpKey *key);
+
+/* token.c */
+typedef struct CpToken
+{
+	char	   *memory;			/* holds header, payload and signature */
+	CpJson		header;
+	CpJson		payload;
+	const uint8 *signature;
+	int			signature_len;
+	const char *signed_bytes;
+	int			signed_len;
+	const CpAlgorithm *algorithm;
+	char		algorithm_name[32];
+	char		kid[CP_MAX_KEY_ID + 1];
+} CpToken;
+
+/* What a token must say beyond being signed.  NULL or 0: anything goes. */
+typedef struct CpRules
+{
+	const char *issuer;
+	const char *audience;
+	const char *type;
+	double		leeway;
+	double		max_lifetime;
+	bool		check_times;
+	double		now;			/* seconds since 1970 */
+} CpRules;
+
+extern const char *cp_token_parse(const char *text, CpToken *token);
+extern bool cp_token_verify(const CpToken *token, const CpKey *keys, int count, bool *tried);
+extern const char *cp_token_check(const CpToken *token, const CpRules *rules, double *expires);
+extern void cp_token_free(CpToken *token);
+
+#endif							/* CLAIMPOOL_JOSE_H */

@@ -1,0 +1,216 @@
+/*
+ * token.c
+ *		A signed token in its compact form (RFC 7515, section 7.1; RFC 7519).
+ *
+ * Nothing in the token decides how it is verified: its header names an
+ * algorithm, but the keys say what they may be used for; "jwk", "jku", "x5u" and
+ * "x5c" are not even looked at.
+ */
+#include "jose.h"
+
+#include <openssl/crypto.h>
+
+extern int	cp_base64url_decode(const char *src, int len, uint8 *dst);
+
+void
+cp_token_free(CpToken *token)
+{
+	free(token->memory);
+	token->memory = NULL;
+}
+
+/* Decodes one part behind what is in memory already. */
+static int
+decode_part(const char *part, int len, char **next)
+{
+	int			bytes = cp_base64url_decode(part, len, (uint8 *) *next);
+
+	if (bytes >= 0)
+		*next += bytes;
+	return bytes;
+}
+
+/* What the header says.  NULL, or why it cannot be used. */
+static const char *
+read_header(CpToken *token)
+{
+	CpJson		value;
+
+	if (!cp_json_get(token->header, "alg", &value) ||
+		cp_json_string(value, token->algorithm_name, sizeof(token->algorithm_name)) < 0)
+		return "unknown/unsupported algorithm";
+	token->algorithm = cp_algorithm(token->algorithm_name);
+	if (token->algorithm == NULL)
+		return "unknown/unsupported algorithm";
+	token->kid[0] = '\0';
+	if (cp_json_get(token->header, "kid", &value) &&
+		cp_json_string(value, token->kid, sizeof(token->kid)) < 0)
+		return "failed to decode header";
+
+	/* We know no extension that could be critical (RFC 7515, section 4.1.11). */
+	if (cp_json_get(token->header, "crit", &value))
+		return "token has a critical header that is not supported";
+	return NULL;
+}
+
+/*
+ * Takes a token apart and reads its header.  The texts are those of
+ * jwt_context, which people's scripts know.  On failure nothing is to be freed.
+ */
+const char *
+cp_token_parse(const char *text, CpToken *token)
+{
+	size_t		len = strnlen(text, CP_MAX_TOKEN + 1);
+	const char *body;
+	const char *signature;
+	const char *reason;
+	char	   *next;
+
+	memset(token, 0, sizeof(*token));
+	if (len > CP_MAX_TOKEN)
+		return "token is too long";
+	body = memchr(text, '.', len);
+	if (body == NULL)
+		return "failed to parse JWT token header (separator not found)";
+	signature = strchr(++body, '.');
+	if (signature == NULL)
+		return "failed to parse JWT token body (separator not found)";
+	if (strchr(++signature, '.') != NULL)
+		return "failed to parse JWT token signature (extra separator)";
+
+	token->memory = next = malloc(len + 1);
+	if (next == NULL)
+		return "out of memory";
+	token->signed_bytes = text;
+	token->signed_len = signature - 1 - text;
+	token->header.start = next;
+	token->header.len = decode_part(text, body - 1 - text, &next);
+	token->payload.start = next;
+	token->payload.len = decode_part(body, signature - 1 - body, &next);
+	token->signature = (const uint8 *) next;
+	token->signature_len = decode_part(signature, text + len - signature, &next);
+
+	if (token->header.len < 0 || !cp_json_valid(token->header.start, token->header.len))
+		reason = "failed to decode header";
+	else if (token->payload.len < 0 || !cp_json_valid(token->payload.start, token->payload.len))
+		reason = "failed to decode body";
+	else if (token->signature_len < 0)
+		reason = "failed to decode signature";
+	else
+	{
+		/* cp_json_get() wants the brace first. */
+		while (*token->header.start != '{')
+			token->header.start++, token->header.len--;
+		while (*token->payload.start != '{')
+			token->payload.start++, token->payload.len--;
+		reason = read_header(token);
+	}
+	if (reason != NULL)
+		cp_token_free(token);
+	return reason;
+}
+
+/*
+ * Does one of these keys verify the token?  A key with a kid is tried only for
+ * tokens with that kid.  *tried: was there any key of the right kind at all?
+ */
+bool
+cp_token_verify(const CpToken *token, const CpKey *keys, int count, bool *tried)
+{
+	*tried = false;
+	for (int i = 0; i < count; i++)
+	{
+		if (keys[i].kid[0] != '\0' && strcmp(keys[i].kid, token->kid) != 0)
+			continue;
+		if (!cp_key_fits(&keys[i], token->algorithm))
+			continue;
+		*tried = true;
+		if (cp_signature_verify(&keys[i], token->algorithm,
+								token->signed_bytes, token->signed_len,
+								token->signature, token->signature_len))
+			return true;
+	}
+	return false;
+}
+
+/* Is the text the value, or one of the values, of a claim? */
+static bool
+claim_has(CpJson payload, const char *claim, const char *wanted, bool array_allowed)
+{
+	CpJson		value;
+	CpJson		name;
+	CpJson		element;
+	const char *position = NULL;
+	char		text[1024];
+
+	if (!cp_json_get(payload, claim, &value))
+		return false;
+	if (*value.start == '"')
+		return cp_json_string(value, text, sizeof(text)) >= 0 && strcmp(text, wanted) == 0;
+	if (*value.start != '[' || !array_allowed)
+		return false;
+	while (cp_json_next(value, &position, &name, &element))
+	{
+		if (cp_json_string(element, text, sizeof(text)) >= 0 && strcmp(text, wanted) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The media type may leave out "application/" (RFC 7515, section 4.1.9). */
+static bool
+type_is(CpJson header, const char *wanted)
+{
+	CpJson		value;
+	char		text[128];
+	const char *type = text;
+
+	if (!cp_json_get(header, "typ", &value) || cp_json_string(value, text, sizeof(text)) < 0)
+		return false;
+	if (pg_strncasecmp(type, "application/", 12) == 0)
+		type += 12;
+	return pg_strcasecmp(type, wanted) == 0;
+}
+
+/* exp, nbf and iat (RFC 7519, section 4.1.4 to 4.1.6). */
+static const char *
+check_times(const CpToken *token, const CpRules *rules, double *expires)
+{
+	CpJson		value;
+	double		seconds;
+	double		issued = rules->now;
+
+	if (!cp_json_get(token->payload, "exp", &value))
+		return "token does not expire";
+	if (!cp_json_seconds(value, expires))
+		return "token has a bad expiry";
+	*expires += rules->leeway;
+	if (*expires <= rules->now)
+		return "token has expired";
+	if (cp_json_get(token->payload, "nbf", &value) &&
+		(!cp_json_seconds(value, &seconds) || seconds > rules->now + rules->leeway))
+		return "token is not valid yet";
+	if (cp_json_get(token->payload, "iat", &value))
+	{
+		if (!cp_json_seconds(value, &issued) || issued > rules->now + rules->leeway)
+			return "token was issued in the future";
+	}
+	if (rules->max_lifetime > 0 && *expires - rules->leeway - issued > rules->max_lifetime)
+		return "token lives too long";
+	return NULL;
+}
+
+/* Checks the claims of a token whose signature has verified. */
+const char *
+cp_token_check(const CpToken *token, const CpRules *rules, double *expires)
+{
+	if (rules->type != NULL && *rules->type != '\0' && !type_is(token->header, rules->type))
+		return "token is of another type";
+	if (rules->issuer != NULL && *rules->issuer != '\0' &&
+		!claim_has(token->payload, "iss", rules->issuer, false))
+		return "token is from another issuer";
+	if (rules->audience != NULL && *rules->audience != '\0' &&
+		!claim_has(token->payload, "aud", rules->audience, true))
+		return "token is for another audience";
+	return rules->check_times ? check_times(token, rules, expires) : NULL;
+}
