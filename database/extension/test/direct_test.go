@@ -315,10 +315,13 @@ func TestDirectKeys(t *testing.T) {
 		if r := admin.exec("set jwt.pubkey = '" + certificate(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)) + "'"); r.code() != "22023" {
 			t.Errorf("an expired certificate: %s", describe(r))
 		}
-		weak, err := base64.RawURLEncoding.DecodeString("MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAL9nQ0TFVhH4cKcdPmFuyqNeFPJzTQXnNbHYdVcCe8KxD6e3FjXOMQB9BpE6KYcyyIVgcp9RRlUHqzCiXNlXvbcCAwEAAQ")
-		_ = weak
-		if err == nil {
-			admin.exec("set jwt.pubkey = '" + b64(weak) + "'") // 512 bits: readable, and fits no algorithm
+		weak, err := rsa.GenerateKey(rand.Reader, 1024)
+		if err != nil {
+			t.Fatal(err)
+		}
+		admin.mustExec("set jwt.pubkey = '" + spki(t, weak) + "'")
+		if accepts(mint(t, weak, `{"alg":"RS256"}`, claims(""))) {
+			t.Error("a key of 1,024 bits was taken")
 		}
 		admin.mustExec("reset jwt.pubkey")
 
@@ -389,7 +392,7 @@ func TestDirectExpiryAndSeal(t *testing.T) {
 	})
 }
 
-// TestDirectIsNotRead: on a connection that a proxy manages, the setting neither replaces a context nor stands in for one.
+// TestAttackDirectBesideNative: on a connection that a proxy manages, the setting neither replaces a context nor stands in for one.
 func TestAttackDirectBesideNative(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
