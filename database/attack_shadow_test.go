@@ -3,6 +3,10 @@ package database_test
 import (
 	"fmt"
 	"testing"
+
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/database"
+	"github.com/claimpool/claimpool/pgtest"
 )
 
 // The attacker leaves settings on the server connection, before any function of ours has been compiled in it. The answers stay
@@ -177,4 +181,67 @@ func TestAttackOurObjects(t *testing.T) {
 		s.want("select count(*)::text from pg_stats where schemaname = 'claimpool'", "0")
 		s.want("select jwt('sub')", "mallory")
 	})
+}
+
+// The attacker may create schemas. Before the installation he makes one of our name, with a view that runs his function as the
+// superuser who looks or installs.
+func TestAttackPlantedSchema(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Newest(t))
+	db := c.NewDatabase(t)
+	role, password := c.NewRole(t)
+	c.Exec(t, db, "grant create on database "+db+" to "+role)
+	mallory := c.Connect(t, db, role, password)
+	if _, err := mallory.PgConn().Exec(t.Context(), `
+		create schema claimpool;
+		create function claimpool.climb() returns integer language plpgsql as $$begin
+			reset role; execute 'alter role `+role+` superuser'; return 1; end$$;
+		create view claimpool.version as select claimpool.climb() as version, 'public'::name as api;
+		create table claimpool.keys (kid text, created timestamptz);
+		grant all on schema claimpool to public; grant all on all tables in schema claimpool to public`).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []string{"select 1", "create role claimpool_owner nologin", "alter role claimpool_owner login"} {
+		c.Exec(t, db, step)
+		conn := c.Connect(t, db, cluster.Superuser, "")
+		if _, err := database.Status(t.Context(), conn); err == nil {
+			t.Error("status believed the schema")
+		}
+		if _, err := database.PlanInstall(t.Context(), conn, database.Options{}); err == nil {
+			t.Error("an installation was planned")
+		}
+		if _, err := database.PlanRemove(t.Context(), conn); err == nil {
+			t.Error("a removal was planned")
+		}
+	}
+	var super bool
+	if err := mallory.QueryRow(t.Context(), "select rolsuper from pg_roles where rolname = current_user").Scan(&super); err != nil || super {
+		t.Errorf("the attacker is a superuser: %v %v", super, err)
+	}
+	c.Exec(t, db, "drop schema claimpool cascade")
+	if _, err := database.PlanInstall(t.Context(), c.Connect(t, db, cluster.Superuser, ""), database.Options{}); err == nil {
+		t.Error("a role claimpool_owner that may log in was taken")
+	}
+}
+
+// The attacker may create in the schema of jwt() and is there first: the installation stops, and nothing of it is left.
+func TestAttackPlantedFunction(t *testing.T) {
+	c := pgtest.Start(t, pgtest.Newest(t))
+	db := c.NewDatabase(t)
+	role, password := c.NewRole(t)
+	c.Exec(t, db, "grant create on schema public to "+role)
+	mallory := c.Connect(t, db, role, password)
+	if _, err := mallory.Exec(t.Context(), "create function public.jwt(claim text) returns text language sql as $$select 'victim'$$"); err != nil {
+		t.Fatal(err)
+	}
+	conn := c.Connect(t, db, cluster.Superuser, "")
+	p, err := database.PlanInstall(t.Context(), conn, database.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Run(t.Context(), conn); err == nil {
+		t.Error("installed over the attacker's function")
+	}
+	if s := status(t, conn); s.Version != 0 {
+		t.Errorf("left behind: %+v", s)
+	}
 }

@@ -9,9 +9,15 @@ const (
 	becomeOwner = "SET LOCAL ROLE claimpool_owner;"
 )
 
+// aboutUs also tells whether what stands under our names is ours: whoever may create schemas could have put a view there that
+// runs his function as the superuser who looks.
 const aboutUs = `
 select current_database(), current_setting('server_version'), current_user::text, r.rolsuper, o.oid is not null,
+       coalesce(o.rolcanlogin or o.rolsuper, false),
        to_regnamespace('claimpool') is not null,
+       coalesce((select nspowner from pg_namespace where nspname = 'claimpool') = o.oid
+                and 2 = (select count(*) from pg_class where relnamespace = to_regnamespace('claimpool')
+                         and relname in ('version', 'keys') and relkind = 'r' and relowner = o.oid), false),
        coalesce(pg_has_role(current_user, o.oid,
                 case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end), false),
        exists (select from pg_shdepend d where d.refclassid = 'pg_authid'::regclass and d.refobjid = o.oid

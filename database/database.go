@@ -52,6 +52,8 @@ func PlanInstall(ctx context.Context, conn *pgx.Conn, opts Options) (*Plan, erro
 		return nil, err
 	}
 	switch {
+	case s.powerful:
+		return nil, errors.New("there is a role claimpool_owner that may log in or is a superuser: it must be able to do nothing but own")
 	case s.Version > Version:
 		return nil, fmt.Errorf("database %q has version %d of claimpool's SQL, newer than this program's %d: use a newer claimpool",
 			s.Database, s.Version, Version)

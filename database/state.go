@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,8 +22,10 @@ type State struct {
 	superuser bool
 	member    bool // we may SET ROLE claimpool_owner
 	owner     bool // the role claimpool_owner exists
+	powerful  bool // and may log in or is a superuser
 	elsewhere bool // and owns things in other databases
 	schema    bool // the schema claimpool exists
+	ours      bool // and belongs to claimpool_owner, with its tables
 }
 
 // KeyInfo names a key; the key itself never leaves the database twice.
@@ -42,12 +45,16 @@ func Status(ctx context.Context, conn *pgx.Conn, roles ...string) (*State, error
 		return nil, err
 	}
 	s := &State{}
-	err = tx.QueryRow(ctx, aboutUs).Scan(&s.Database, &s.Server, &s.user, &s.superuser, &s.owner, &s.schema, &s.member, &s.elsewhere)
+	err = tx.QueryRow(ctx, aboutUs).Scan(&s.Database, &s.Server, &s.user, &s.superuser, &s.owner, &s.powerful,
+		&s.schema, &s.ours, &s.member, &s.elsewhere)
 	if err != nil {
 		return nil, fmt.Errorf("look at the database: %w", err)
 	}
 	if !s.schema {
 		return s, nil
+	}
+	if !s.ours {
+		return nil, errors.New("there is a schema claimpool that does not belong to role claimpool_owner: somebody else has made it")
 	}
 	if err := s.readInstallation(ctx, tx); err != nil {
 		return nil, err

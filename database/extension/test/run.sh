@@ -1,0 +1,51 @@
+#!/bin/sh
+# Runs make installcheck against a private cluster, without installing anything: the server runs from a copy of its
+# programs, beside which the extension is put. As root it runs as the user postgres.
+#
+#   run.sh [PG_CONFIG]
+set -eu
+cd "$(dirname "$0")/.."
+config=${1:-pg_config}
+bin=$($config --bindir)
+lib=$($config --pkglibdir)
+share=$($config --sharedir)
+work=$(mktemp -d)
+chmod 755 "$work"
+
+as=
+if [ "$(id -u)" = 0 ]; then
+	as="setpriv --reuid=postgres --regid=postgres --clear-groups"
+	mkdir "$work/data" "$work/socket"
+	chown postgres "$work/data" "$work/socket"
+else
+	mkdir "$work/data" "$work/socket"
+fi
+stop() {
+	(cd / && $as "$work$bin/pg_ctl" -D "$work/data" -m immediate -w stop >/dev/null 2>&1) || true
+	rm -rf "$work"
+}
+trap stop EXIT INT TERM
+
+# A server finds its files from where its program lies.
+mkdir -p "$work$bin" "$work$lib" "$work$share/extension"
+cp "$bin/postgres" "$bin/initdb" "$bin/pg_ctl" "$work$bin/"
+for file in "$lib"/*; do ln -s "$file" "$work$lib/"; done
+for file in "$share"/*; do [ "$(basename "$file")" = extension ] || ln -s "$file" "$work$share/"; done
+for file in "$share"/extension/*; do ln -s "$file" "$work$share/extension/"; done
+rm -f "$work$lib/claimpool.so" "$work$share"/extension/claimpool*
+cp claimpool.so "$work$lib/"
+cp claimpool.control claimpool--*.sql "$work$share/extension/"
+
+(cd / && $as "$work$bin/initdb" -D "$work/data" -A trust -U postgres >/dev/null)
+cat >>"$work/data/postgresql.conf" <<END
+shared_preload_libraries = 'claimpool'
+unix_socket_directories = '$work/socket'
+listen_addresses = ''
+fsync = off
+${EXTRA_SETTINGS:-}
+END
+(cd / && $as "$work$bin/pg_ctl" -D "$work/data" -l "$work/socket/log" -w start >/dev/null)
+if ! PGHOST=$work/socket make -s installcheck PG_CONFIG="$config"; then
+	cat regression.diffs 2>/dev/null || true
+	exit 1
+fi
