@@ -2,13 +2,13 @@ package loop
 
 import "math/bits"
 
-// Buffers come in powers of two from 256 bytes to readSize. The smallest class serves the ordinary case, a query that
-// waits for a server.
+// Buffers come in powers of two. The smallest class serves the ordinary case, a query that waits for a server; the
+// largest takes a full read buffer with what TLS adds to it.
 const (
 	minClass = 8  // 256 bytes
-	maxClass = 16 // 64 KiB
-	// maxFree is how many free buffers of each class a loop keeps: after a burst the rest goes back to the collector.
-	maxFree = 64
+	maxClass = 17 // 128 KiB
+	// maxFreeBytes is how much of each class a loop keeps free: after a burst the rest goes back to the collector.
+	maxFreeBytes = 1 << 20
 )
 
 // freeList keeps buffers for reuse, so that the steady state makes no garbage. It belongs to one loop.
@@ -44,7 +44,7 @@ func (f *freeList) put(b []byte) {
 		return
 	}
 	k := bits.Len(uint(cap(b))) - 1 - minClass // the class that it can surely serve
-	if k >= len(f.classes) || len(f.classes[k]) >= maxFree {
+	if k >= len(f.classes) || len(f.classes[k])<<(k+minClass) >= maxFreeBytes {
 		return
 	}
 	f.classes[k] = append(f.classes[k], b[:0])

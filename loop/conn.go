@@ -17,7 +17,8 @@ type Handler interface {
 	Data(b []byte) (used int)
 	// Drained says that all that Write had to leave behind has gone out.
 	Drained()
-	// Hangup says that the peer has closed its half while the connection is paused.
+	// Hangup says that the peer has closed the connection, or its half of it, and that the connection is paused: whoever
+	// waits for something on the peer's behalf may stop. What the peer has sent before still comes after Resume.
 	Hangup()
 	// Closed is the end, called once: io.EOF when the peer has closed, another error otherwise. The connection is
 	// already closed; it is not called after Close.
@@ -63,24 +64,33 @@ type Conn struct {
 	flags   happening
 	paused  bool
 	queued  bool // in loop.ready
+	serving bool // in serve: who resumes it need not queue it
 	closed  bool
 	broken  bool // the writing side failed: output is thrown away, what the peer said last is still read
-	more    bool // bytes wait inside: shown again, or decrypted but not read
+	again   bool // the handler wants to see what it has left once more
+	more    bool // crypto/tls may hold bytes: there need not be an event before the next read
+	blocked bool // the kernel took less than all; Drained is due
 	gather  bool // out may wait for more
 }
 
-// Add gives a connected socket to the loop. fd must belong to the caller (see Detach) and is closed by the loop. t and
-// carrier are nil for a plain connection. early are bytes that were already read (decrypted) and come first.
+// Add gives a connected socket to the loop. fd must belong to the caller (see Detach); from now on it is the loop's to
+// close, also when Add fails. t and carrier are nil for a plain connection. early are bytes, at most a read buffer full,
+// that were already read (decrypted) and come first.
 func (l *Loop) Add(fd int, t *tls.Conn, carrier *Carrier, h Handler, early []byte) (*Conn, error) {
+	if len(early) > readSize {
+		unix.Close(fd)
+		return nil, errTooMuch
+	}
 	l.gen++
 	c := &Conn{loop: l, fd: fd, gen: l.gen, handler: h}
 	if t != nil {
 		c.tls = &transport{conn: t, carrier: carrier}
+		c.more = true // the handshake may have read more than it needed
 		carrier.moveInto(c)
 	}
 	if len(early) > 0 {
 		c.in = append(l.buffers.get(len(early)), early...)
-		c.more = true
+		c.again = true
 	}
 	if err := l.poller.add(c); err != nil {
 		unix.Close(fd)
@@ -103,49 +113,38 @@ func (c *Conn) Loop() *Loop { return c.loop }
 // Open reports whether the connection is still open.
 func (c *Conn) Open() bool { return !c.closed }
 
-// SetHandler gives the connection another handler.
-func (c *Conn) SetHandler(h Handler) { c.handler = h }
-
 // Pause stops reading: what the peer sends stays in the kernel, and the peer is slowed down.
 func (c *Conn) Pause() { c.paused = true }
 
-// Resume reads again, beginning with what the handler had left.
+// Resume reads again, beginning with what the handler had left. In Data it means that what is left then is to be shown
+// once more.
 func (c *Conn) Resume() {
 	if c.closed {
 		return
 	}
-	c.paused = false
-	if len(c.in) > 0 {
-		c.more = true
+	c.paused, c.again = false, true
+	if !c.serving {
+		c.loop.enqueue(c)
 	}
-	c.loop.enqueue(c)
 }
-
-// Kept is what was read and not used yet.
-func (c *Conn) Kept() []byte { return c.in }
 
 // event takes what the kernel said.
 func (c *Conn) event(what happening) {
 	c.flags |= what
-	if what&writable != 0 && len(c.out) > 0 && !c.gather {
+	if what&writable != 0 && c.blocked {
 		c.flush()
-		if c.closed {
-			return
-		}
 		if len(c.out) == 0 {
+			c.blocked = false
 			c.handler.Drained()
 		}
 	}
-	if c.closed {
-		return
-	}
-	if c.paused {
+	switch {
+	case c.closed:
+	case c.paused:
 		if what&hangup != 0 {
 			c.handler.Hangup()
 		}
-		return
-	}
-	if what&readable != 0 {
+	case what&readable != 0:
 		c.serve()
 	}
 }
@@ -155,19 +154,22 @@ func (c *Conn) serve() {
 	if c.broken {
 		c.paused = false // learn what the peer said before it stopped listening, and end
 	}
-	for range maxTurns {
-		if c.paused || c.closed {
-			return
-		}
-		if !c.turn() {
-			return
-		}
+	if c.paused {
+		return
 	}
-	c.loop.enqueue(c)
+	c.serving = true
+	more := true
+	for turns := 0; more && turns < maxTurns; turns++ {
+		more = c.turn()
+	}
+	c.serving = false
+	if more {
+		c.loop.enqueue(c)
+	}
 }
 
-// turn shows the handler what there is, once; it reports whether there is more to read at once.
-func (c *Conn) turn() (again bool) {
+// turn shows the handler what there is, once; it reports whether there is more to do at once.
+func (c *Conn) turn() (more bool) {
 	buf := c.loop.buf
 	kept := 0
 	if len(c.in) > 0 {
@@ -175,13 +177,11 @@ func (c *Conn) turn() (again bool) {
 		c.loop.buffers.put(c.in)
 		c.in = nil
 	}
-	fresh := c.more && kept > 0
+	fresh := c.again && kept > 0
+	c.again = false
 	n := kept
 	if kept < len(buf) {
 		n += c.read(buf[kept:])
-	}
-	if c.tls == nil {
-		c.more = false
 	}
 	if n > kept || fresh {
 		used := c.handler.Data(buf[:n])
@@ -196,14 +196,17 @@ func (c *Conn) turn() (again bool) {
 	} else if kept > 0 {
 		c.in = append(c.loop.buffers.get(kept), buf[:kept]...)
 	}
-	if c.paused {
+	switch {
+	case c.paused:
+		if c.flags&hangup != 0 {
+			c.handler.Hangup() // the event came before the pause, and there will be no other
+		}
 		return false
-	}
-	if c.failed != nil {
+	case c.failed != nil:
 		c.end(c.failed)
 		return false
 	}
-	return c.more || c.flags&readable != 0
+	return c.again || c.more || c.flags&readable != 0
 }
 
 // read fills b with plain bytes, from the kernel or through TLS.
@@ -271,6 +274,10 @@ func (c *Conn) Close() {
 	l.buffers.put(c.in)
 	l.buffers.put(c.out)
 	c.in, c.out = nil, nil
+	if c.tls != nil {
+		l.buffers.put(c.tls.carrier.held)
+		c.tls.carrier.in, c.tls.carrier.held = nil, nil
+	}
 }
 
 // Finish sends what is left and closes in an orderly way: the last words (an error message) reach a peer that is still

@@ -1,3 +1,5 @@
+//go:build !loop_poll
+
 package loop
 
 import (

@@ -16,9 +16,6 @@ const (
 	// readSize is the size of the one read buffer of a loop. Long results want it large, the processor's cache wants it
 	// small.
 	readSize = 64 << 10
-	// maxKept is how much unconsumed input a connection may hold: a handler must be able to use a full read buffer, so
-	// what it leaves is less than this (a stalled client cannot make the proxy hold more).
-	maxKept = readSize
 	// maxTurns is how many reads in a row one connection gets before the others have their turn (a client that uploads
 	// without end starves nobody).
 	maxTurns = 8
@@ -68,8 +65,8 @@ func (l *Loop) Now() time.Time { return l.now }
 // Len is the number of connections that the loop owns.
 func (l *Loop) Len() int { return l.count }
 
-// Post runs f in the loop's goroutine. It may be called from any goroutine; false means that the loop has ended and f
-// will not run.
+// Post runs f in the loop's goroutine, in the order of the calls. It may be called from any goroutine; false means that
+// the loop has ended and f will not run.
 func (l *Loop) Post(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,15 +84,20 @@ func (l *Loop) Post(f func()) bool {
 // Stop ends Run after the current round. It must be called in the loop's goroutine (by Post).
 func (l *Loop) Stop() { l.stopped = true }
 
-// Run serves the connections until Stop. Then it closes those that are left without telling their handlers.
+// Run serves the connections until Stop. Then it runs what was posted before the end, since it may hold a descriptor, and
+// closes the connections that are left without telling their handlers.
 func (l *Loop) Run() {
 	for !l.stopped {
 		l.round()
 	}
 	l.mu.Lock()
 	l.closed = true
+	last := l.posted
 	l.posted = nil
 	l.mu.Unlock()
+	for _, f := range last {
+		f()
+	}
 	for _, c := range l.conns {
 		if c != nil {
 			c.Close()
@@ -104,14 +106,19 @@ func (l *Loop) Run() {
 	l.poller.close()
 }
 
-// round takes what the kernel has, first without waiting; only when there is nothing to do does it wait.
+// round takes what the kernel has. It waits for that only when there is nothing else to do; asking first without waiting
+// would be a second system call for every wake-up of a loop that is not busy.
 func (l *Loop) round() {
-	n := l.poller.poll(l)
+	n := 0
+	if len(l.ready) > 0 || len(l.gather) > 0 {
+		n = l.poller.poll(l)
+		l.ageGathered()
+	}
 	if n == 0 && len(l.ready) == 0 {
 		l.flushGathered()
-		n = l.poller.wait(l, l.timers.next(time.Now()))
-	} else if len(l.gather) > 0 {
-		l.ageGathered()
+	}
+	if n == 0 && len(l.ready) == 0 { // still: sending may have failed
+		n = l.poller.wait(l, l.timers.next(l.now))
 	}
 	l.now = time.Now()
 	for i := range n {

@@ -1,4 +1,4 @@
-//go:build unix && !linux
+//go:build unix && (!linux || loop_poll)
 
 package loop
 
@@ -10,7 +10,7 @@ import (
 )
 
 // poller is poll(2): slower with many connections, but the same small interface, so that people can work on systems
-// other than Linux.
+// other than Linux. The build tag loop_poll chooses it on Linux too, for tests.
 type poller struct {
 	fds   []unix.PollFd
 	gens  []uint32
@@ -51,14 +51,14 @@ func (p *poller) ask(l *Loop, ms int) int {
 	p.fds = append(p.fds[:0], unix.PollFd{Fd: int32(p.wakeR), Events: unix.POLLIN})
 	p.gens = append(p.gens[:0], 0)
 	for _, c := range l.conns {
-		if c == nil {
-			continue
+		if c == nil || (c.paused && !c.blocked && c.flags&hangup != 0) {
+			continue // the last: poll would say "hung up" without end, and the handler has heard it
 		}
 		var events int16
 		if !c.paused {
 			events |= unix.POLLIN
 		}
-		if len(c.out) > 0 {
+		if c.blocked {
 			events |= unix.POLLOUT
 		}
 		p.fds = append(p.fds, unix.PollFd{Fd: int32(c.fd), Events: events})

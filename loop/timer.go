@@ -54,12 +54,15 @@ func (h *timers) Pop() any {
 	return t
 }
 
+// maxWait keeps the time to wait within the kernel's 32 bits of milliseconds.
+const maxWait = time.Hour
+
 // next is how long the loop may wait: until the first timer, or forever (-1).
 func (h timers) next(now time.Time) time.Duration {
 	if len(h) == 0 {
 		return -1
 	}
-	return max(0, h[0].at.Sub(now))
+	return min(maxWait, max(0, h[0].at.Sub(now)))
 }
 
 func (h *timers) run(now time.Time) {

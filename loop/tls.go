@@ -11,8 +11,12 @@ import (
 // loop it reads from memory, and a Read that finds none answers with a temporary error, after which crypto/tls goes on
 // where it stopped. The Carrier stands between the two.
 
-// corkSize is the size of a write that would make more than one TLS record: those are collected and sent together.
-const corkSize = 16 << 10
+// corkSize is the size of a write that may make more than one TLS record (crypto/tls begins a connection with records of
+// about 1,100 bytes): those are collected and sent together.
+const corkSize = 1 << 10
+
+// recordOverhead is more than what TLS adds to a write of n bytes.
+func recordOverhead(n int) int { return 512 + n/8 }
 
 // Carrier is the connection below crypto/tls: first a socket, then, once the loop has it, memory.
 type Carrier struct {
@@ -107,6 +111,9 @@ type transport struct {
 
 // readTLS fills b from the records that are there, reading more of them while the kernel has some.
 func (c *Conn) readTLS(b []byte) (n int) {
+	if !c.more && c.flags&readable == 0 {
+		return 0 // do not bother crypto/tls for nothing
+	}
 	k := c.tls.carrier
 	if len(k.in) == 0 {
 		c.pull()
@@ -174,6 +181,7 @@ func (c *Conn) writeTLS(b []byte) {
 		c.tls.conn.Write(b)
 		return
 	}
+	c.out = c.loop.buffers.grow(c.out, len(b)+recordOverhead(len(b)))
 	c.tls.carrier.cork = true
 	c.tls.conn.Write(b)
 	c.tls.carrier.cork = false

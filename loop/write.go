@@ -3,7 +3,7 @@ package loop
 import "syscall"
 
 // Write sends b: what the kernel does not take at once is copied and follows later (see Blocked). It never fails
-// visibly: when the connection is broken, the handler's Closed says so.
+// visibly: when the connection is broken, the handler's Closed says so, later and in its own turn.
 func (c *Conn) Write(b []byte) {
 	if c.closed || c.broken || len(b) == 0 {
 		return
@@ -39,8 +39,9 @@ func (c *Conn) WriteSoon(b []byte) {
 	}
 }
 
-// Blocked reports whether the peer cannot take bytes now. Whoever writes stops reading its source until Drained.
-func (c *Conn) Blocked() bool { return len(c.out) > 0 && !c.gather }
+// Blocked reports whether the peer cannot take bytes now. Whoever writes stops reading its source until Drained, which
+// comes without fail unless the connection ends before.
+func (c *Conn) Blocked() bool { return c.blocked }
 
 func (c *Conn) writeRaw(b []byte) {
 	if len(c.out) > 0 {
@@ -54,6 +55,7 @@ func (c *Conn) writeRaw(b []byte) {
 	}
 	c.out = append(c.loop.buffers.get(len(b)-n), b[n:]...)
 	c.sent = 0
+	c.blocked = true
 }
 
 // flush sends what waits.
@@ -61,6 +63,7 @@ func (c *Conn) flush() {
 	for c.sent < len(c.out) && !c.broken {
 		n := c.send(c.out[c.sent:])
 		if n == 0 {
+			c.blocked = true
 			return
 		}
 		c.sent += n
