@@ -71,6 +71,9 @@ func (s *backend) handOver(c *client, now time.Time) {
 	}
 	h.scratch = b
 	s.ask(handingOver, b, steps, handoverTimeout)
+	if c.kept { // the session goes on, and so does its LISTEN
+		s.replies.KeepNews()
+	}
 }
 
 // ask sends requests of our own and waits for their replies.
@@ -100,6 +103,9 @@ func (s *backend) Data(b []byte) int {
 // take checks the replies to our own requests.
 func (s *backend) take(b []byte) int {
 	n, err := s.replies.Take(b)
+	if news := s.replies.News(); len(news) > 0 && s.client != nil {
+		s.client.conn.Write(news)
+	}
 	if err != nil {
 		s.askFailed(err)
 		return len(b)
@@ -142,6 +148,11 @@ func (s *backend) askFailed(err error) {
 	c.attempts++
 	var e *claimpool.Error
 	switch {
+	case c.kept: // what the session has left on it is lost
+		c.fatal(&claimpool.Error{
+			Code: claimpool.CodeConnectionFailure, Message: "server connection lost",
+			Detail: "The trusted context of the session could not be renewed.", Hint: "Connect again.", Cause: err,
+		})
 	case errors.As(err, &e) && trusted.ClientsFault(&s.replies, e):
 		c.state = idle
 		c.fatal(e)
@@ -161,6 +172,7 @@ func (s *backend) askFailed(err error) {
 func (s *backend) deliver(b []byte) int {
 	c := s.client
 	used := 0
+	ended := s.relay.Ended()
 	for used < len(b) {
 		r, err := s.relay.FromServer(b[used:])
 		if r.Forward > 0 {
@@ -179,6 +191,8 @@ func (s *backend) deliver(b []byte) int {
 		}
 	}
 	switch {
+	case s.relay.Ended() != ended && !s.relay.Over() && c.expired():
+		return len(b) // one transaction is over, and what waits behind it would be another
 	case s.relay.Over():
 		s.heard = s.pool.hub.loop.Now()
 		c.transactionOver()

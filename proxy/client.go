@@ -20,6 +20,7 @@ const (
 	waiting                      // in the queue of its pool
 	receiving                    // has a server that is being handed over to it
 	relaying                     // has a server
+	keeping                      // session mode: has a server, and nothing is under way
 	refused                      // its request got an error in place of a server, and is skipped
 	left                         // gone
 )
@@ -34,7 +35,7 @@ type client struct {
 	entry    *pool.Entry
 	identity *claimpool.Identity
 	settings *trusted.Settings
-	server   *backend     // in receiving and relaying
+	server   *backend     // in receiving, relaying and keeping
 	ticket   *pool.Ticket // in waiting
 	number   uint64
 	since    time.Duration // when it logged in, as hub.clock tells
@@ -45,12 +46,13 @@ type client struct {
 	state    clientState
 	attempts uint8 // hand-overs that failed for the request at hand
 	long     bool  // protocol 3.2: a long cancel key
+	kept     bool  // session mode: its server holds its session
 }
 
 // Data is part of loop.Handler.
 func (c *client) Data(b []byte) int {
 	switch c.state {
-	case idle:
+	case idle, keeping:
 		return c.begin(b)
 	case relaying:
 		return c.forward(b)
@@ -74,11 +76,7 @@ func (c *client) begin(b []byte) int {
 		return drop
 	}
 	now := c.conn.Loop().Now()
-	if c.identity.Expired(now) {
-		c.fatal(&claimpool.Error{
-			Code: claimpool.CodeInvalidAuthorization, Message: "token has expired",
-			Hint: "Connect again with a new token.",
-		})
+	if c.expired() {
 		return len(b)
 	}
 	if c.pool.removed {
@@ -88,8 +86,24 @@ func (c *client) begin(b []byte) int {
 	return drop + c.acquire(b[drop:], now)
 }
 
-// acquire is step 8: a server, or a place in the queue. It returns how much of b has been used.
+// expired ends a client whose proof is no longer valid, and reports whether it did.
+func (c *client) expired() bool {
+	if !c.identity.Expired(c.conn.Loop().Now()) {
+		return false
+	}
+	c.fatal(&claimpool.Error{
+		Code: claimpool.CodeInvalidAuthorization, Message: "token has expired",
+		Hint: "Connect again with a new token.",
+	})
+	return true
+}
+
+// acquire is step 8: a server, or a place in the queue; in session mode, from the second time on, the server that the
+// client has. It returns how much of b has been used.
 func (c *client) acquire(b []byte, now time.Time) int {
+	if c.server != nil {
+		return c.lease(c.server, b, now)
+	}
 	h := c.pool.hub
 	t := h.ticket(c)
 	m, verdict := c.pool.pool.Acquire(t, now)
@@ -146,6 +160,9 @@ func (c *client) received() {
 // forward is step 10 in the direction of the server.
 func (c *client) forward(b []byte) int {
 	s := c.server
+	if s.relay.Unsure() && s.relay.Ended() > 0 && !s.relay.InTransaction() && c.expired() {
+		return len(b)
+	}
 	n, terminate, err := s.relay.FromClient(b)
 	if n > 0 {
 		if s.relay.Copying() {
@@ -173,14 +190,18 @@ func (c *client) forward(b []byte) int {
 // transactionOver is step 11, when the pool mode lets the server go.
 func (c *client) transactionOver() {
 	mode := c.pool.pool.Config().Mode
+	s := c.server
+	c.active, c.attempts = c.pool.hub.clock(), 0
+	if s.relay.Wiped() {
+		s.session.Wiped()
+	}
 	if mode == pool.Session && !c.pool.hub.draining {
+		c.state, c.kept = keeping, true
 		return
 	}
-	s := c.server
 	c.server, s.client = nil, nil
 	c.state = idle
 	now := c.conn.Loop().Now()
-	c.active, c.attempts = c.pool.hub.clock(), 0
 	if mode == pool.Session {
 		s.session.Soil()
 	}
@@ -239,7 +260,7 @@ func (c *client) observe(name, value string) {
 
 // Drained is part of loop.Handler: the client has taken what the server sent.
 func (c *client) Drained() {
-	if c.server != nil && c.state == relaying {
+	if c.server != nil && (c.state == relaying || c.state == keeping) {
 		c.server.conn.Resume()
 	}
 }

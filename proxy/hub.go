@@ -109,7 +109,7 @@ func (h *hub) drain() {
 		switch c := h.clients[i]; {
 		case c.state == idle:
 			c.farewell(errStopping)
-		case c.state == relaying && c.server.relay.Over(): // session mode
+		case c.state == keeping:
 			c.transactionOver()
 		}
 	}

@@ -68,11 +68,13 @@ func (c *client) gone(reason string) {
 // checkIdle ends clients that do nothing for too long.
 func (c *client) checkIdle(l *Limits, now time.Time) {
 	switch {
-	case c.state == idle && l.IdleTimeout > 0 && c.pool.hub.clock()-c.active > l.IdleTimeout:
+	case (c.state == idle || c.state == keeping) && l.IdleTimeout > 0 && c.pool.hub.clock()-c.active > l.IdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to idle-session timeout",
 			Hint: "Raise limits.idle_timeout.",
 		})
+	case c.state == relaying && l.Overrun > 0 && c.identity.Expired(now.Add(-l.Overrun)):
+		c.expired()
 	case c.state == relaying && l.TransactionIdleTimeout > 0 && c.server.idleInTransaction(now) > l.TransactionIdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleInTransaction, Message: "terminating connection due to idle-in-transaction timeout",

@@ -52,6 +52,7 @@ type Limits struct {
 	LoginTimeout           time.Duration
 	IdleTimeout            time.Duration // 0: none
 	TransactionIdleTimeout time.Duration // 0: none
+	Overrun                time.Duration // how long a transaction may outlive its client's token; 0: as long as it takes
 }
 
 // Options are what cannot change while the proxy runs.

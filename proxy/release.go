@@ -38,6 +38,9 @@ func (s *backend) abandoned(now time.Time) {
 	session := s.pool.pool.Config().Mode == pool.Session
 	switch {
 	case s.state == handingOver:
+		if session {
+			s.session.Soil()
+		}
 		return // the hand-over goes on, and the server goes back to the pool when it is complete
 	case s.state != serving:
 		return

@@ -32,6 +32,8 @@ type Relay struct {
 	copyIn     bool   // the server expects COPY data
 	streaming  bool   // COPY in both directions (replication): only the client's end ends it
 	unsure     bool
+	wiped      bool   // RESET or DISCARD ALL was answered
+	ended      uint32 // answers with status "idle"
 	fatal      bool
 	notify     bool // NotificationResponse reaches the client
 }
@@ -69,6 +71,14 @@ func (r *Relay) Unsynced() bool { return r.unsynced }
 
 // Unsure reports whether requests and replies cannot be matched for certain any more.
 func (r *Relay) Unsure() bool { return r.unsure }
+
+// Ended counts the answers that left the server outside of a transaction: what comes behind each is a new transaction, even
+// if the server is not free in between.
+func (r *Relay) Ended() uint32 { return r.ended }
+
+// Wiped reports whether the client has run RESET or DISCARD ALL, which take the proxy's own settings away too. A function can
+// do the same unseen; whoever does that harms himself.
+func (r *Relay) Wiped() bool { return r.wiped }
 
 // Fatal reports whether the server has said FATAL or PANIC: it will close the connection.
 func (r *Relay) Fatal() bool { return r.fatal }

@@ -45,8 +45,15 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 			return Reply{Forward: n, Done: true}, nil
 		}
 		switch typ {
-		case wire.MsgDataRow, wire.MsgCopyData, wire.MsgRowDescription, wire.MsgCommandComplete:
+		case wire.MsgDataRow, wire.MsgCopyData, wire.MsgRowDescription:
 			// The bulk of all traffic.
+		case wire.MsgCommandComplete:
+			if len(b)-n < wire.HeaderLen+size && size <= maxTag {
+				return Reply{Forward: n, Done: true}, nil
+			}
+			if size <= maxTag {
+				r.completed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
+			}
 		case wire.MsgReadyForQuery:
 			if size != 1 {
 				return Reply{Forward: n}, wire.ErrLength
@@ -68,6 +75,16 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 	}
 }
 
+// maxTag is longer than any command tag.
+const maxTag = 64
+
+// completed takes a command tag.
+func (r *Relay) completed(tag []byte) {
+	if len(tag) > 0 && (tag[0] == 'R' || tag[0] == 'D') && (string(tag) == "RESET\x00" || string(tag) == "DISCARD ALL\x00") {
+		r.wiped = true
+	}
+}
+
 // ready takes a ReadyForQuery.
 func (r *Relay) ready(status byte) error {
 	switch status {
@@ -76,6 +93,9 @@ func (r *Relay) ready(status byte) error {
 		return violation("unknown transaction status from server")
 	}
 	r.status = status
+	if status == wire.StatusIdle {
+		r.ended++
+	}
 	if r.due == 0 {
 		return violation("server is ready without having been asked")
 	}

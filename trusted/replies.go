@@ -31,10 +31,23 @@ const maxReply = 60 << 10
 type Replies struct {
 	steps    Steps
 	answered bool // the step at the front has had its reply and waits for ReadyForQuery
+	keeping  bool // collect news
+	news     []byte
 }
 
 // Expect starts the check.
 func Expect(steps Steps) Replies { return Replies{steps: steps} }
+
+// KeepNews says that the connection is the client's already, in a session of its own: notifications that come between the
+// replies are for it. Otherwise they are the last owner's, and dropped.
+func (r *Replies) KeepNews() { r.keeping = true }
+
+// News gives the notifications that have come, as messages, and forgets them.
+func (r *Replies) News() []byte {
+	b := r.news
+	r.news = nil
+	return b
+}
 
 // Done reports whether every step has had its reply.
 func (r *Replies) Done() bool { return len(r.steps) == 0 }
@@ -59,6 +72,9 @@ func (r *Replies) Take(b []byte) (n int, err error) {
 			return n, nil
 		}
 		body := b[n+wire.HeaderLen : n+wire.HeaderLen+size]
+		if r.keeping && typ == wire.MsgNotificationResponse {
+			r.news = append(r.news, b[n:n+wire.HeaderLen+size]...)
+		}
 		n += wire.HeaderLen + size
 		if err := r.message(typ, body); err != nil {
 			return n, err

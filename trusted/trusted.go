@@ -135,6 +135,10 @@ func (None) Install(dst []byte, steps Steps, _ *Session, _ *claimpool.Identity, 
 // Gated is false: without a gate the replies are awaited.
 func (None) Gated() bool { return false }
 
+// Wiped notes that the client has run RESET ALL or DISCARD ALL: the next hand-over, to the same identity too, installs the
+// context and the settings again.
+func (s *Session) Wiped() { s.settings, s.until = nil, time.Unix(0, 1) }
+
 // Soil notes that the connection holds state that even its own identity must not find: the next hand-over resets it.
 func (s *Session) Soil() { s.soiled = true }
 

@@ -1,0 +1,183 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// The attackers in the files attack_*_test.go are tenants: they have a valid token of their own, run any SQL as the pool's
+// role and send any bytes of the protocol, and share the server connections with their victims. Everything goes through the
+// real proxy to a real PostgreSQL.
+
+// eachTenants runs an attack on every version, with a pool of the given size.
+func eachTenants(t *testing.T, size int, attack func(t *testing.T, f *tenants)) {
+	t.Helper()
+	pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		attack(t, startTenants(t, inst, poolOf(size)))
+	})
+}
+
+// poolOf gives the proxy a pool of so many servers.
+func poolOf(size int) func(*pgtest.ProxyOptions) {
+	return func(o *pgtest.ProxyOptions) {
+		o.Pool = pgtest.DefaultPool()
+		o.Pool.Size = size
+	}
+}
+
+// inMode gives the proxy one server in a pool mode.
+func inMode(mode pool.Mode, size int) func(*pgtest.ProxyOptions) {
+	return func(o *pgtest.ProxyOptions) {
+		poolOf(size)(o)
+		o.Pool.Mode = mode
+	}
+}
+
+// raw is a member of a tenant who speaks the protocol by hand.
+func (f *tenants) raw(t testing.TB, tenant string, params ...[2]string) *peer {
+	t.Helper()
+	return f.rawWith(t, f.issuer.Mint("user-of-"+tenant, map[string]any{"tenant_id": tenant}), params...)
+}
+
+// rawWith logs in with a token.
+func (f *tenants) rawWith(t testing.TB, token string, params ...[2]string) *peer {
+	t.Helper()
+	p := (&plain{Proxy: f.Proxy}).dialTLS(t)
+	p.start(wire.Version30, f.role, append([][2]string{{"database", f.database}}, params...)...)
+	if word, _ := p.message(); word != "R" {
+		t.Fatalf("the proxy asks for no password but says %s", word)
+	}
+	p.send(wire.AppendPassword(nil, []byte(token)))
+	return p.ready()
+}
+
+// connectWith logs in with a token.
+func (f *tenants) connectWith(t testing.TB, token string) *pgx.Conn {
+	t.Helper()
+	c, err := f.dial(t.Context(), f.role, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// admin is a superuser beside the proxy.
+func (f *tenants) admin(t testing.TB) *pgx.Conn {
+	t.Helper()
+	return f.cluster.Connect(t, f.database, cluster.Superuser, "")
+}
+
+// run executes SQL that must succeed; by the simple protocol, so that several statements are allowed.
+func run(t testing.TB, c *pgx.Conn, sql string) {
+	t.Helper()
+	if _, err := c.PgConn().Exec(t.Context(), sql).ReadAll(); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// code runs SQL by the simple protocol and gives its SQLSTATE; "00000" when it succeeds, "08006" when the connection is lost.
+func code(t testing.TB, c *pgx.Conn, sql string) string {
+	t.Helper()
+	_, err := c.PgConn().Exec(t.Context(), sql).ReadAll()
+	return sqlState(err)
+}
+
+func sqlState(err error) string {
+	var e *pgconn.PgError
+	switch {
+	case err == nil:
+		return "00000"
+	case errors.As(err, &e):
+		return e.Code
+	}
+	return "08006"
+}
+
+// whoami is what a client sees of the rows: whose they are and how many, and on which server connection.
+const whoami = "SELECT coalesce(string_agg(DISTINCT tenant, ','), 'nobody') || ' ' || count(*) FROM note"
+
+// own is the answer to whoami that a tenant must get.
+func own(tenant string) string { return tenant + " 10" }
+
+// mustBe fails unless the client sees its own rows and nothing else.
+func mustBe(t testing.TB, c *pgx.Conn, tenant string) {
+	t.Helper()
+	if got := value(t, c, whoami); got != own(tenant) {
+		t.Errorf("tenant %s sees %q", tenant, got)
+	}
+}
+
+func backend(t testing.TB, c *pgx.Conn) string {
+	t.Helper()
+	return value(t, c, "SELECT pg_backend_pid()::text")
+}
+
+// servers lists the pool's server connections as "pid state", oldest first.
+func (f *tenants) servers(t testing.TB, admin *pgx.Conn) []string {
+	t.Helper()
+	rows, err := admin.Query(t.Context(), `SELECT pid || ' ' || coalesce(state, '') FROM pg_stat_activity
+		WHERE usename = $1 AND backend_type = 'client backend' ORDER BY backend_start`, f.role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// atRest waits until no client is left and every server connection is idle, at most so many.
+func (f *tenants) atRest(t testing.TB, clients, servers int) {
+	t.Helper()
+	admin := f.admin(t)
+	var list []string
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		list = f.servers(t, admin)
+		busy := 0
+		for _, s := range list {
+			if !strings.HasSuffix(s, " idle") {
+				busy++
+			}
+		}
+		if busy == 0 && len(list) <= servers && f.Clients() == clients {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not at rest: %d clients, server connections %v", f.Clients(), list)
+		}
+	}
+}
+
+// alternate lets two tenants take turns on the servers until stop, and reports everything that was not theirs. Errors that
+// tolerate accepts are counted instead.
+func alternate(ctx context.Context, conns map[string]*pgx.Conn, turns int, tolerate func(error) bool) (tolerated int, err error) {
+	for range turns {
+		for tenant, c := range conns {
+			var got string
+			err := c.QueryRow(ctx, whoami).Scan(&got)
+			switch {
+			case err != nil && tolerate != nil && tolerate(err):
+				tolerated++
+			case err != nil:
+				return tolerated, fmt.Errorf("tenant %s: %w", tenant, err)
+			case got != own(tenant):
+				return tolerated, fmt.Errorf("tenant %s sees %q", tenant, got)
+			}
+		}
+	}
+	return tolerated, nil
+}
