@@ -87,6 +87,8 @@ func TestClientMessagesAgainstPgproto3(t *testing.T) {
 		{"Query", wire.AppendQuery(nil, "select 1"), &pgproto3.Query{String: "select 1"}},
 		{"FunctionCall", wire.AppendFunctionCall(nil, 2078, []byte("a"), nil, []byte{}),
 			&pgproto3.FunctionCall{Function: 2078, Arguments: [][]byte{[]byte("a"), nil, {}}}},
+		{"FunctionCall, binary", wire.AppendBinaryCall(nil, 4711, []byte{0, 255}),
+			&pgproto3.FunctionCall{Function: 4711, ArgFormatCodes: []uint16{1}, Arguments: [][]byte{{0, 255}}, ResultFormatCode: 1}},
 		{"Parse", wire.AppendParse(nil, "s", "select $1", 25, 0),
 			&pgproto3.Parse{Name: "s", Query: "select $1", ParameterOIDs: []uint32{25, 0}}},
 		{"Bind", wire.AppendBind(nil, "p", "s", [][]byte{[]byte("v"), nil}),

@@ -66,14 +66,34 @@ func AppendQuery(dst []byte, sql string) []byte {
 // AppendFunctionCall appends FunctionCall, the fastpath: a function by its OID, arguments and result in text format. A
 // nil argument is NULL.
 func AppendFunctionCall(dst []byte, oid uint32, args ...[]byte) []byte {
+	return appendCall(dst, oid, formatText, args)
+}
+
+// AppendBinaryCall is AppendFunctionCall with arguments and result in binary format: what a bytea holds travels as it is.
+func AppendBinaryCall(dst []byte, oid uint32, args ...[]byte) []byte {
+	return appendCall(dst, oid, formatBinary, args)
+}
+
+// The format codes of arguments and results.
+const (
+	formatText   = 0
+	formatBinary = 1
+)
+
+func appendCall(dst []byte, oid uint32, format int, args [][]byte) []byte {
 	dst, at := begin(dst, MsgFunctionCall)
 	dst = binary.BigEndian.AppendUint32(dst, oid)
-	dst = appendCount(dst, 0) // no format codes: all arguments are text
+	if format == formatText {
+		dst = appendCount(dst, 0) // no format codes: all arguments are text
+	} else {
+		dst = appendCount(dst, 1) // one code for all arguments
+		dst = appendCount(dst, format)
+	}
 	dst = appendCount(dst, len(args))
 	for _, a := range args {
 		dst = appendValue(dst, a)
 	}
-	return end(appendCount(dst, 0), at) // format of the result: text
+	return end(appendCount(dst, format), at)
 }
 
 // AppendParse appends Parse. oids are the types of the first parameters; 0 leaves a type to the server.
