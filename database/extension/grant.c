@@ -1,6 +1,6 @@
 /*
  * grant.c
- *		The argument of switch(): its bytes, and what is done with them.
+ *		The bytes of a grant, the argument of switch().
  *
  *		 u8 version, u8 flags, u8 kid length, kid, u64 counter, i64 expiry,
  *		 32 bytes identity, u32 claims length, claims, 32 bytes MAC
@@ -9,12 +9,7 @@
  */
 #include "claimpool.h"
 
-#include "access/xact.h"
-#include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "port/pg_bswap.h"
-#include "tcop/pquery.h"
-#include "utils/guc.h"
 
 #define CP_VERSION 1
 
@@ -115,94 +110,9 @@ cp_grant_parse(const uint8 *bytes, int len, CpGrant *grant)
 		return "bad kid";
 	if (grant->claims_len < 2)
 		return "no claims";
-	if (memchr(grant->claims, 0, grant->claims_len) != NULL ||
-		!pg_verify_mbstr(PG_UTF8, grant->claims, grant->claims_len, true))
-		return "claims are not UTF-8";
+	if (memchr(grant->claims, 0, grant->claims_len) != NULL)
+		return "NUL in claims";
 	grant->scope = flags & CP_FLAG_SESSION ? CP_SCOPE_SESSION : CP_SCOPE_LEASE;
 	grant->reset = (flags & CP_FLAG_RESET) != 0;
 	return NULL;
-}
-
-/*
- * One text for every reason: a client behind the proxy learns nothing, and the
- * server log has the reason.  FATAL, because no EXCEPTION block catches that
- * and because nothing that waits behind this message may run.
- */
-static void
-refuse(const char *reason)
-{
-	ereport(FATAL,
-			(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-			 errmsg("trusted context refused"),
-			 errdetail_log("Reason: %s.", reason)));
-}
-
-/*
- * Shows a claim in pg_stat_activity, where that was asked for.  What the client
- * writes there later is its own affair: nobody should decide by it.
- */
-static void
-show_name(void)
-{
-	JsonbValue	value;
-	Jsonb	   *claims;
-
-	if (*cp_name_claim == '\0')
-		return;
-	claims = cp_context_claims();
-	if (!JB_ROOT_IS_OBJECT(claims) ||
-		getKeyJsonValueFromContainer(&claims->root, cp_name_claim,
-									 strlen(cp_name_claim), &value) == NULL ||
-		value.type != jbvString)
-		return;
-	SetConfigOption("application_name",
-					pnstrdup(value.val.string.val, value.val.string.len),
-					PGC_USERSET, PGC_S_SESSION);
-}
-
-/*
- * switch(bytea): puts another identity's context on this connection.
- *
- * The order matters.  The old context goes first, so that whatever fails below
- * leaves none; the new one comes last, so that it is never seen by the reset.
- * ExitOnAnyError turns an error of the reset itself into a closed connection.
- */
-PG_FUNCTION_INFO_V1(claimpool_switch);
-Datum
-claimpool_switch(PG_FUNCTION_ARGS)
-{
-	bytea	   *argument;
-	CpGrant		grant;
-	const char *reason;
-	bool		same;
-
-	ExitOnAnyError = true;
-	cp_context_wipe();
-
-	/* A statement of the client cannot be a hand-over: it would end itself. */
-	if (ActivePortal != NULL || IsSubTransaction())
-		refuse("not called by a function call message");
-	if (PG_ARGISNULL(0))
-		refuse("no argument");
-
-	argument = PG_GETARG_BYTEA_PP(0);
-	reason = cp_grant_parse((const uint8 *) VARDATA_ANY(argument),
-							VARSIZE_ANY_EXHDR(argument), &grant);
-	if (reason == NULL)
-		reason = cp_session_verify(&grant);
-	if (reason != NULL)
-		refuse(reason);
-
-	same = cp_context_same_identity(grant.identity);
-	if (!same || grant.reset)
-	{
-		if (IsTransactionBlock())
-			refuse("hand-over inside a transaction");
-		cp_reset_session();
-	}
-	cp_context_install(&grant);
-	if (!same || grant.reset)
-		show_name();
-	ExitOnAnyError = false;
-	PG_RETURN_VOID();
 }
