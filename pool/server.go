@@ -5,7 +5,7 @@ import "time"
 // The bounds of the pause after a failed opening: a server that is down is tried again soon, but not in a storm.
 const (
 	minBackoff = 50 * time.Millisecond
-	maxBackoff = 5 * time.Second
+	maxBackoff = time.Second
 )
 
 // limit is how many servers the pool may have at this moment.
@@ -63,9 +63,16 @@ func (p *Pool) Opened(s *Server, jitter float64, now time.Time) *Ticket {
 	return nil
 }
 
-// OpenFailed notes that an opening failed; nothing is opened for a while that grows with every failure in a row.
+// Unopened takes back one connection that is counted as being opened: there was no failure, but nothing came of it.
+func (p *Pool) Unopened() { p.opening-- }
+
+// OpenFailed notes that an opening failed; nothing is opened for a while that grows with every failure in a row. Openings
+// that were under way together fail together, and count once.
 func (p *Pool) OpenFailed(now time.Time) {
 	p.opening--
+	if now.Before(p.backoff) {
+		return
+	}
 	pause := min(maxBackoff, minBackoff<<min(p.failed, 10))
 	p.failed++
 	p.backoff = now.Add(pause)

@@ -28,6 +28,7 @@ type sharedPool struct {
 	params  [][2]string       // what servers report at their login; nil: not known yet
 	asking  []chan<- reported // logins that wait for params
 	alarm   *loop.Timer       // for the queue
+	alarmAt time.Time
 	removed bool              // the database is no longer configured
 }
 
@@ -36,15 +37,23 @@ type reported struct {
 	err    error
 }
 
-// enter finds or makes the pool for an identity and holds it.
-func (p *Proxy) enter(db *Database, id *claimpool.Identity) (*sharedPool, error) {
+// enter finds or makes the pool for an identity and holds it. It looks at the configuration once more: a reload during the
+// login must not leave a pool behind that it did not see.
+func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	db := p.config.Load().Databases[name]
+	if db == nil { // known only to those who may log in: names of databases are not for strangers
+		return nil, &claimpool.Error{
+			Code: claimpool.CodeInvalidCatalogName, Message: fmt.Sprintf("database %q does not exist", name),
+			Hint: "Ask for one of the databases in the configuration file.",
+		}
+	}
 	role := db.Role
 	if role == "" {
 		role = id.Role
 	}
-	key := poolKey{db.Name, role}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	key := poolKey{name, role}
 	if sp := p.pools[key]; sp != nil {
 		sp.users++
 		return sp, nil
@@ -87,12 +96,21 @@ func (sp *sharedPool) reported(ctx context.Context) ([][2]string, error) {
 }
 
 func (sp *sharedPool) ask(answer chan<- reported) {
-	if sp.params != nil {
+	switch {
+	case sp.removed:
+		answer <- reported{err: errRemoved}
+		return
+	case sp.params != nil:
 		answer <- reported{params: sp.params}
 		return
 	}
 	sp.asking = append(sp.asking, answer)
-	if len(sp.asking) == 1 && sp.pool.Stats().Opening == 0 {
+	sp.openForLogins()
+}
+
+// openForLogins opens a server when logins wait to hear what servers report.
+func (sp *sharedPool) openForLogins() {
+	if len(sp.asking) > 0 && sp.pool.Stats().Opening == 0 {
 		sp.pool.Open()
 		sp.open(1)
 	}
@@ -100,6 +118,9 @@ func (sp *sharedPool) ask(answer chan<- reported) {
 
 // grow opens the server connections that the pool wants.
 func (sp *sharedPool) grow(now time.Time) {
+	if sp.removed {
+		return
+	}
 	n, evict := sp.pool.Wanted(now)
 	if evict != nil {
 		evict.Value.(*backend).closeFor(pool.Isolated)
@@ -110,16 +131,19 @@ func (sp *sharedPool) grow(now time.Time) {
 
 // open starts n openings. They block, so each has a goroutine of its own; what comes out is posted back.
 func (sp *sharedPool) open(n int) {
-	h, cfg, dialect := sp.hub, sp.server, sp.db.Dialect
+	h, cfg, db := sp.hub, sp.server, sp.db
 	for range n {
 		h.proxy.wg.Go(func() {
-			s, err := openServer(h.proxy.ctx, cfg, dialect)
+			s, err := openServer(h.proxy.ctx, cfg, db.Dialect)
 			ok := h.loop.Post(func() {
-				if err != nil {
+				switch {
+				case db != sp.db || sp.removed:
+					sp.openedTheOldWay(s)
+				case err != nil:
 					sp.openFailed(err)
-					return
+				default:
+					sp.opened(s)
 				}
-				sp.opened(s)
 			})
 			if !ok && s != nil {
 				s.discard()
@@ -148,6 +172,16 @@ func (sp *sharedPool) opened(o *opened) {
 	if sp.hub.draining && s.member.Idle() {
 		s.retire(pool.Reconfigured)
 	}
+}
+
+// openedTheOldWay is the end of an opening that a reload has overtaken: it serves nobody. s is nil when it failed.
+func (sp *sharedPool) openedTheOldWay(s *opened) {
+	if s != nil {
+		s.discard()
+	}
+	sp.pool.Unopened()
+	sp.openForLogins()
+	sp.grow(sp.hub.loop.Now())
 }
 
 // way is how to reach a server as a role.
@@ -210,9 +244,11 @@ func (sp *sharedPool) fail(e *claimpool.Error) {
 // the end of the pause after a failed opening.
 func (sp *sharedPool) arm(now time.Time) {
 	at, ok := sp.pool.NextAlarm(now)
-	if !ok || sp.alarm != nil {
+	if !ok || sp.alarm != nil && !at.Before(sp.alarmAt) {
 		return
 	}
+	sp.alarm.Stop()
+	sp.alarmAt = at
 	sp.alarm = sp.hub.loop.After(at.Sub(now), func() {
 		sp.alarm = nil
 		now := sp.hub.loop.Now()
@@ -280,6 +316,12 @@ func (sp *sharedPool) reconfigure(db *Database) {
 		s.Value.(*backend).closeFor(pool.Reconfigured)
 	}
 	sp.params = nil
+	if sp.removed {
+		sp.answer(reported{err: errRemoved})
+		for t := sp.pool.Drop(); t != nil; t = sp.pool.Drop() {
+			t.Value.(*client).fatal(errRemoved)
+		}
+	}
 	sp.grow(sp.hub.loop.Now())
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -43,23 +42,15 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err := v.admit(cfg); err != nil { // step 0's limit, told in the client's own words
 		return err
 	}
-	db := cfg.Databases[v.request.Database]
 	v.identity, err = cfg.Auth.Authenticate(ctx, v.request, v) // steps 2 to 5
 	if err != nil {
 		return err
-	}
-	if db == nil { // known only to those who may log in: names of databases are not for strangers
-		return &claimpool.Error{
-			Code:    claimpool.CodeInvalidCatalogName,
-			Message: fmt.Sprintf("database %q does not exist", v.request.Database),
-			Hint:    "Ask for one of the databases in the configuration file.",
-		}
 	}
 	settings, err := clientSettings(v.hello.Startup)
 	if err != nil {
 		return err
 	}
-	if v.pool, err = v.proxy.enter(db, v.identity); err != nil {
+	if v.pool, err = v.proxy.enter(v.request.Database, v.identity); err != nil {
 		return err
 	}
 	if err := v.moveIn(ctx, settings); err != nil { // step 6
