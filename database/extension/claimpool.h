@@ -96,6 +96,7 @@ extern int	cp_base64url_encode(const uint8 *src, int len, char *dst);
 extern bool cp_check_proxy_keys(const char *list);
 extern bool cp_find_proxy_key(const char *kid, int kid_len, uint8 *key);
 extern bool cp_find_file_key(const char *kid, int kid_len, uint8 *key);
+extern int	cp_read_private_file(const char *path, char *text, int size);
 
 /* session.c: the secret that this backend shares with its proxy */
 extern bool cp_session_challenged(void);
@@ -137,6 +138,7 @@ extern void cp_slot_follow_leader(CpPublished *context, char **json);
 
 /* gate.c */
 extern void cp_gate_init(void);
+extern bool cp_login_is_superuser(void);
 
 /* sandbox.c */
 extern void cp_sandbox_init(void);

@@ -30,15 +30,28 @@ static ProcessUtility_hook_type next_process_utility = NULL;
 static object_access_hook_type next_object_access = NULL;
 
 /*
- * Parallel workers run what their leader was allowed to run.  A superuser, who
- * could turn the gate off anyway, is not locked out of a server where somebody
- * turned it on for all.
+ * Who logged in, whatever the role is now.  A superuser, who could turn the gate
+ * and the sandbox off anyway, is not locked out of a server where somebody
+ * turned them on for all.
  */
+bool
+cp_login_is_superuser(void)
+{
+#if PG_VERSION_NUM >= 150000
+	return superuser_arg(GetAuthenticatedUserId());
+#else
+	return !OidIsValid(MyProc->roleId) || superuser_arg(MyProc->roleId);
+#endif
+}
+
+/* Parallel workers run what their leader was allowed to run. */
 static bool
 closed(void)
 {
-	return cp_gate && MyBackendType == B_BACKEND &&
-		!cp_context_valid() && !superuser_arg(MyProc->roleId);
+	return cp_gate &&
+		(MyBackendType == B_BACKEND ||
+		 (MyBackendType == B_BG_WORKER && !IsParallelWorker())) &&
+		!cp_context_valid() && !cp_login_is_superuser();
 }
 
 static void
@@ -139,10 +152,12 @@ gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 	bool		rollback = IsA(statement, TransactionStmt) &&
 		((TransactionStmt *) statement)->kind == TRANS_STMT_ROLLBACK &&
 		!IsAbortedTransactionBlockState();
+	bool		ends_transaction = IsA(statement, TransactionStmt);
 	bool		discards_all = IsA(statement, DiscardStmt) &&
 		((DiscardStmt *) statement)->target == DISCARD_ALL;
 
-	if (closed() && !is_harmless(statement))
+	/* In a failed transaction no catalog may be read, so closed() comes last. */
+	if (!is_harmless(statement) && closed())
 		refuse();
 	cp_sandbox_check_utility(statement);
 	query_string = cp_redact_statement(statement, query_string);
@@ -152,7 +167,8 @@ gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, utility_context,
 								params, environment, dest, completion);
-	cp_sandbox_after_utility(discards_all);
+	if (!ends_transaction)
+		cp_sandbox_after_utility(discards_all);
 
 	/*
 	 * In a transaction that has failed already there is no abort to come, and

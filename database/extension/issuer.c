@@ -4,10 +4,8 @@
  */
 #include "direct.h"
 
-#include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "access/parallel.h"
 #include "miscadmin.h"
@@ -36,25 +34,12 @@ static bool compatibility = false;
 static int
 read_keys_file(CpKey *into, int size)
 {
-	char	   *text;
-	struct stat st;
-	ssize_t		len = -1;
+	char	   *text = malloc(CP_MAX_KEYS_FILE);
+	int			len = text ? cp_read_private_file(keys_file, text, CP_MAX_KEYS_FILE) : -1;
 	int			count = 0;
-	int			fd;
 
-	if (keys_file == NULL || *keys_file == '\0')
-		return 0;
-	fd = open(keys_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
-		return 0;
-	text = malloc(CP_MAX_KEYS_FILE);
-	if (text != NULL && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-		(st.st_mode & (S_IWGRP | S_IRWXO)) == 0 && st.st_size < CP_MAX_KEYS_FILE)
-		len = read(fd, text, CP_MAX_KEYS_FILE - 1);
-	close(fd);
 	if (len > 0)
 	{
-		text[len] = '\0';
 		count = cp_keys_read_set(text, into, size);
 		cp_wipe(text, len);
 	}
@@ -99,6 +84,7 @@ cp_direct_verify(const CpToken *token)
 	verified = cp_token_verify(token, candidates, count, &tried);
 	for (int i = 0; i < count; i++)
 		cp_key_free(&candidates[i]);
+	ERR_clear_error();			/* the server's TLS looks at the same queue */
 	if (verified)
 		return NULL;
 	if (tried)

@@ -104,35 +104,43 @@ cp_find_proxy_key(const char *kid, int kid_len, uint8 *key)
 }
 
 /*
+ * Reads a file with secrets, as a terminated text.  Who may have access is what
+ * PostgreSQL demands of a TLS key: the server's user alone, or root with the
+ * server's group reading.  Returns the length, -1 for any failure.
+ */
+int
+cp_read_private_file(const char *path, char *text, int size)
+{
+	struct stat st;
+	ssize_t		len = -1;
+	int			fd;
+
+	if (path == NULL || *path == '\0')
+		return -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < size &&
+		((st.st_uid == geteuid() && (st.st_mode & (S_IRWXG | S_IRWXO)) == 0) ||
+		 (st.st_uid == 0 && (st.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) == 0)))
+		len = read(fd, text, size - 1);
+	close(fd);
+	if (len >= 0)
+		text[len] = '\0';
+	return (int) len;
+}
+
+/*
  * Reads the key file at each look-up, that is once per server connection: a new
- * file is in force at once, and no key waits in memory.  A file that others may
- * read is refused: its keys are no secret.
+ * file is in force at once, and no key waits in memory.
  */
 bool
 cp_find_file_key(const char *kid, int kid_len, uint8 *key)
 {
 	char		list[CP_MAX_KEY_FILE];
-	struct stat st;
-	ssize_t		len = 0;
-	bool		found = false;
-	int			fd;
+	bool		found = cp_read_private_file(cp_key_file, list, sizeof(list)) > 0 &&
+		find_key(list, kid, kid_len, key);
 
-	if (cp_key_file == NULL || *cp_key_file == '\0')
-		return false;
-	fd = open(cp_key_file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	if (fd < 0)
-		return false;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-		(st.st_mode & (S_IRWXG | S_IRWXO)) == 0 &&
-		st.st_size < (off_t) sizeof(list))
-		len = read(fd, list, sizeof(list) - 1);
-	close(fd);
-
-	if (len > 0)
-	{
-		list[len] = '\0';
-		found = find_key(list, kid, kid_len, key);
-	}
 	cp_wipe(list, sizeof(list));
 	return found;
 }

@@ -35,7 +35,7 @@ static GucStringCheckHook check_session_authorization = NULL;
 static bool
 sandboxed(void)
 {
-	return cp_sandbox && MyProc != NULL && !superuser_arg(MyProc->roleId);
+	return cp_sandbox && MyProc != NULL && !cp_login_is_superuser();
 }
 
 static void
@@ -84,51 +84,51 @@ resets_role(const VariableSetStmt *statement)
 		 pg_strcasecmp(statement->name, "session_authorization") == 0);
 }
 
-/* Called before a utility command runs. */
-void
-cp_sandbox_check_utility(const Node *statement)
+/* What is wrong with a utility command; NULL for nothing. */
+static const char *
+objection(const Node *statement)
 {
-	if (!sandboxed())
-		return;
 	switch (nodeTag(statement))
 	{
 		case T_VariableSetStmt:
-			if (resets_role((const VariableSetStmt *) statement))
-				refuse("a change of role");
-			break;
+			return resets_role((const VariableSetStmt *) statement) ? "a change of role" : NULL;
 		case T_TransactionStmt:
-			if (((const TransactionStmt *) statement)->kind == TRANS_STMT_PREPARE)
-				refuse("PREPARE TRANSACTION");
-			break;
+			return ((const TransactionStmt *) statement)->kind == TRANS_STMT_PREPARE ?
+				"PREPARE TRANSACTION" : NULL;
 		case T_DeclareCursorStmt:
-			if (((const DeclareCursorStmt *) statement)->options & CURSOR_OPT_HOLD)
-				refuse("DECLARE WITH HOLD");
-			break;
+			return ((const DeclareCursorStmt *) statement)->options & CURSOR_OPT_HOLD ?
+				"DECLARE WITH HOLD" : NULL;
 		case T_AlterRoleStmt:
 		case T_AlterRoleSetStmt:
-			refuse("ALTER ROLE");
-			break;
+			return "ALTER ROLE";
 		case T_AlterDatabaseSetStmt:
-			refuse("ALTER DATABASE SET");
-			break;
+			return "ALTER DATABASE SET";
 		case T_PrepareStmt:
-			refuse("PREPARE");
-			break;
+			return "PREPARE";
 		case T_ExecuteStmt:
-			refuse("EXECUTE");
-			break;
+			return "EXECUTE";
 		case T_DeallocateStmt:
-			refuse("DEALLOCATE");
-			break;
+			return "DEALLOCATE";
 		case T_ListenStmt:
-			refuse("LISTEN");
-			break;
+			return "LISTEN";
 		case T_LoadStmt:
-			refuse("LOAD");
-			break;
+			return "LOAD";
 		default:
-			break;
+			return NULL;
 	}
+}
+
+/*
+ * Called before a utility command runs.  Catalogs are asked about the role only
+ * where there is an objection: in a failed transaction they cannot be.
+ */
+void
+cp_sandbox_check_utility(const Node *statement)
+{
+	const char *what = objection(statement);
+
+	if (what != NULL && sandboxed())
+		refuse(what);
 }
 
 /*

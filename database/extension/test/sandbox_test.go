@@ -76,5 +76,16 @@ func TestAttackRoleSandbox(t *testing.T) {
 		} {
 			c.mustExec(sql)
 		}
+		c = s.login(t, "boxed", "options", "-c role=low") // hand-overs inside the sandbox
+		c.establish(s, s.key)
+		for _, tenant := range []string{"t1", "t2", "t1"} {
+			c.become(tenant)
+			if got := c.one("select current_user || ' ' || jwt('tenant')"); got != "low "+tenant {
+				t.Errorf("after a hand-over to %s: %s", tenant, got)
+			}
+			c.mustExec("begin")
+			c.exec("select 1/0")
+			c.mustExec("rollback")
+		}
 	})
 }
