@@ -132,6 +132,7 @@ test | versions)
 	headers
 	pgbouncer
 	binaries 18 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2
+	command -v openssl >/dev/null || install openssl
 	sh scripts/setup-drivers.sh
 	if [ "$goal" = versions ]; then
 		binaries 14 14.23.0-beta.17 4bfb69335cb48a5243fef0938602b4b7a3f2cfa6f5474cc432ce1e8a10ee519c
