@@ -25,6 +25,7 @@ type tenants struct {
 	role     string
 	password string
 	issuer   *pgtest.Issuer
+	options  pgtest.ProxyOptions
 }
 
 func startTenants(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
@@ -60,6 +61,7 @@ func startTenants(t *testing.T, inst cluster.Installation, change func(*pgtest.P
 	if change != nil {
 		change(&o)
 	}
+	f.options = o
 	f.Proxy = pgtest.StartProxy(t, o)
 	return f
 }

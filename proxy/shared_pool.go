@@ -24,12 +24,12 @@ type sharedPool struct {
 	server *server.Config
 	users  int // clients that hold this object; guarded by Proxy.mu
 
-	major   int               // the server's version, once known
+	version int               // the server's, as server_version_num; 0: not known yet
 	params  [][2]string       // what servers report at their login; nil: not known yet
 	asking  []chan<- reported // logins that wait for params
 	alarm   *loop.Timer       // for the queue
 	alarmAt time.Time
-	removed bool              // the database is no longer configured
+	removed bool // the database is no longer configured
 }
 
 type reported struct {
@@ -131,10 +131,15 @@ func (sp *sharedPool) grow(now time.Time) {
 
 // open starts n openings. They block, so each has a goroutine of its own; what comes out is posted back.
 func (sp *sharedPool) open(n int) {
-	h, cfg, db := sp.hub, sp.server, sp.db
+	h, cfg, db, role, version := sp.hub, sp.server, sp.db, sp.key.role, sp.version
 	for range n {
 		h.proxy.wg.Go(func() {
 			s, err := openServer(h.proxy.ctx, cfg, db.Dialect)
+			if version == 0 && claimpool.AsError(err).Code == claimpool.CodeUndefinedObject {
+				if cfg, wayErr := db.way(role, trusted.Oldest); wayErr == nil {
+					s, err = openServer(h.proxy.ctx, cfg, db.Dialect)
+				}
+			}
 			ok := h.loop.Post(func() {
 				switch {
 				case db != sp.db || sp.removed:
@@ -185,28 +190,28 @@ func (sp *sharedPool) openedTheOldWay(s *opened) {
 }
 
 // way is how to reach a server as a role.
-func (db *Database) way(role string, major int) (*server.Config, error) {
+func (db *Database) way(role string, version int) (*server.Config, error) {
 	cfg, err := db.Server(role)
 	if err != nil {
 		return nil, err
 	}
 	own := *cfg
 	own.Wrap = wrap
-	own.Startup = trusted.Startup(db.Parameters, major)
+	own.Startup = trusted.Startup(db.Parameters, version)
 	return &own, nil
 }
 
 // learnVersion pins, from the next opening on, what only this version of PostgreSQL knows.
 func (sp *sharedPool) learnVersion() {
-	if sp.major != 0 {
+	if sp.version != 0 {
 		return
 	}
 	for _, kv := range sp.params {
 		if kv[0] == "server_version" {
-			fmt.Sscanf(kv[1], "%d", &sp.major) // "18.4 (Debian …)", "19beta1"
+			sp.version = trusted.Version(kv[1])
 		}
 	}
-	if way, err := sp.db.way(sp.key.role, sp.major); err == nil {
+	if way, err := sp.db.way(sp.key.role, sp.version); err == nil {
 		sp.server = way
 	}
 }
@@ -307,7 +312,7 @@ func (sp *sharedPool) reconfigure(db *Database) {
 			sp.removed = true
 			break
 		}
-		sp.removed, sp.major = false, 0
+		sp.removed, sp.version = false, 0
 		sp.db, sp.server = db, way
 		sp.pool.SetConfig(db.Pool)
 	}

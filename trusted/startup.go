@@ -1,6 +1,7 @@
 package trusted
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -35,17 +36,35 @@ var pins = [][2]string{
 	{"default_transaction_deferrable", "off"},
 	{"default_tablespace", ""},
 	{"temp_tablespaces", ""},
+	{"default_table_access_method", "heap"},
 	{"check_function_bodies", "on"},
+	{"exit_on_error", "off"},
+	{"gin_fuzzy_search_limit", "0"},
+	{"xmlbinary", "base64"},
+	{"xmloption", "content"},
+	{"timezone_abbreviations", "Default"},
+	{"debug_print_parse", "off"},
+	{"debug_print_rewritten", "off"},
+	{"debug_print_plan", "off"},
+	{"log_parameter_max_length_on_error", "0"},
 	{"local_preload_libraries", ""},
 	{SQLSetting, ""},
 }
 
-// Startup gives the parameters for a server connection: the pins, those that only newer versions know when the version is
-// known (major 0: it is not), and the configured ones, which win. A configuration cannot unpin who the connection is.
-func Startup(configured [][2]string, major int) [][2]string {
+// Oldest is a version that knows none of the newer pins.
+const Oldest = 140000
+
+// Startup gives the parameters for a server connection: the pins that the version knows, and the configured ones, which win.
+// A configuration cannot unpin who the connection is. version is PostgreSQL's server_version_num; 0 means that it is not
+// known yet, and gives all pins: without transaction_timeout, ALTER ROLE could end every first connection before it has told
+// its version. A server that does not know one of them refuses with 42704, and Oldest is to be tried.
+func Startup(configured [][2]string, version int) [][2]string {
 	list := slices.Clone(pins)
-	if major >= 17 {
+	if version == 0 || version >= 170000 {
 		list = append(list, [2]string{"transaction_timeout", "0"})
+	}
+	if version == 0 || restricts(version) {
+		list = append(list, [2]string{"restrict_nonsystem_relation_kind", ""})
 	}
 	for _, kv := range configured {
 		i := slices.IndexFunc(list, func(have [2]string) bool { return strings.EqualFold(have[0], kv[0]) })
@@ -58,6 +77,27 @@ func Startup(configured [][2]string, major int) [][2]string {
 		}
 	}
 	return list
+}
+
+// restricts reports whether a version knows restrict_nonsystem_relation_kind, which came with minor releases.
+func restricts(version int) bool {
+	switch major, minor := version/10000, version%10000; major {
+	case 14:
+		return minor >= 13
+	case 15:
+		return minor >= 8
+	case 16:
+		return minor >= 4
+	default:
+		return major >= 17
+	}
+}
+
+// Version reads the parameter server_version: "18.4 (Debian 18.4-1)", "19beta1". It gives server_version_num, or 0.
+func Version(text string) int {
+	var major, minor int
+	fmt.Sscanf(text, "%d.%d", &major, &minor)
+	return major*10000 + minor
 }
 
 // Reserved names the parameters that neither a client nor the configuration may set: who a connection is, and the trusted
