@@ -10,6 +10,7 @@
 #include "claimpool.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 #include "catalog/namespace.h"
 #include "commands/discard.h"
@@ -21,18 +22,46 @@
 
 
 /*
- * Interpreters that keep variables of their own (%_SHARED, GD, global Tcl
- * variables), which nothing outside can reach.
+ * What other libraries keep for a session.  Interpreters have variables of their
+ * own (%_SHARED, GD, global Tcl variables), which nothing outside can reach.
  */
-static const char *const interpreters[] = {
+enum
+{
+	DBLINK, POSTGRES_FDW, PLPERL, PLPYTHON, PLTCL, LIBRARIES
+};
+
+static const char *const functions[LIBRARIES] = {
+	"dblink_connect", "postgres_fdw_disconnect_all",
 	"plperl_call_handler", "plpython3_call_handler", "pltcl_call_handler"
 };
 
-/* PostgreSQL loads libraries with RTLD_GLOBAL, so what is loaded is found. */
-static PGFunction
-loaded_function(const char *name)
+static PGFunction loaded[LIBRARIES];
+
+/* How many objects were ever loaded into this process. */
+static int
+count_loads(struct dl_phdr_info *info, size_t size, void *count)
 {
-	return (PGFunction) dlsym(RTLD_DEFAULT, name);
+	*(unsigned long long *) count = info->dlpi_adds;
+	return 1;
+}
+
+/*
+ * PostgreSQL loads libraries with RTLD_GLOBAL, so what is loaded is found.  To
+ * look for what is not there takes microseconds, so it is done again only after
+ * something new was loaded.
+ */
+static void
+find_libraries(void)
+{
+	static unsigned long long known = 0;
+	unsigned long long count = 0;
+
+	dl_iterate_phdr(count_loads, &count);
+	if (count != 0 && count == known)
+		return;
+	for (int i = 0; i < LIBRARIES; i++)
+		loaded[i] = (PGFunction) dlsym(RTLD_DEFAULT, functions[i]);
+	known = count;
 }
 
 /* Calls a function of another extension that does not look at its FmgrInfo. */
@@ -50,38 +79,35 @@ call(PGFunction function, int nargs, Datum arg, bool *isnull)
 	return result;
 }
 
-static void
-refuse_interpreters(void)
-{
-	if (cp_keep_interpreters)
-		return;
-	for (int i = 0; i < lengthof(interpreters); i++)
-	{
-		if (loaded_function(interpreters[i]) != NULL)
-			ereport(FATAL,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("connection cannot change its identity"),
-					 errdetail_log("A procedural language with session data was used.")));
-	}
-}
-
 /*
  * dblink has named connections, and one without a name that nothing shows: a
- * session that has loaded dblink is not handed over.  postgres_fdw can be told.
+ * session that has loaded dblink is not handed over.
  */
 static void
-close_foreign_connections(void)
+refuse_libraries(void)
 {
-	PGFunction	disconnect_all = loaded_function("postgres_fdw_disconnect_all");
-	bool		isnull;
+	const char *reason = NULL;
 
-	if (loaded_function("dblink_connect") != NULL)
+	find_libraries();
+	if (loaded[DBLINK])
+		reason = "dblink was used";
+	else if (!cp_keep_interpreters && (loaded[PLPERL] || loaded[PLPYTHON] || loaded[PLTCL]))
+		reason = "a procedural language with session data was used";
+	if (reason != NULL)
 		ereport(FATAL,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("connection cannot change its identity"),
-				 errdetail_log("dblink was used.")));
-	if (disconnect_all != NULL)
-		call(disconnect_all, 0, (Datum) 0, &isnull);
+				 errdetail_log("Reason: %s.", reason)));
+}
+
+/* postgres_fdw can be told. */
+static void
+close_foreign_connections(void)
+{
+	bool		isnull;
+
+	if (loaded[POSTGRES_FDW])
+		call(loaded[POSTGRES_FDW], 0, (Datum) 0, &isnull);
 }
 
 /* setseed() lets one identity foretell what random() gives to the next. */
@@ -112,7 +138,7 @@ cp_reset_session(void)
 	Oid			temp_toast_namespace;
 	bool		hold;
 
-	refuse_interpreters();
+	refuse_libraries();
 	if (get_timeout_active(STATEMENT_TIMEOUT))
 		disable_timeout(STATEMENT_TIMEOUT, false);
 

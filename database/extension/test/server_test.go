@@ -122,7 +122,7 @@ var servers = struct {
 }{running: map[int]*server{}}
 
 // start returns the server of a version, with a role "pool" behind the gate and a role "plain" without one.
-func start(t *testing.T, inst cluster.Installation) *server {
+func start(t testing.TB, inst cluster.Installation) *server {
 	t.Helper()
 	servers.Lock()
 	defer servers.Unlock()
