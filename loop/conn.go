@@ -128,6 +128,9 @@ func (c *Conn) Resume() {
 	}
 }
 
+// Kept is what has been read and not been used yet. It must not be changed, and is valid until the next call of the loop.
+func (c *Conn) Kept() []byte { return c.in }
+
 // event takes what the kernel said.
 func (c *Conn) event(what happening) {
 	c.flags |= what

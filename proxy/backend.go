@@ -21,6 +21,7 @@ const (
 	resting     serverState = iota // idle, in its pool
 	handingOver                    // getting ready for a client; its replies are ours
 	serving                        // relaying
+	finishing                      // answering the last requests of a client that said goodbye and is gone
 	rollingBack                    // ending the transaction of a client that has left; its replies are ours
 	cancelling                     // its client is done, but a cancel request is still on its way to it
 	gone                           // closed
@@ -94,6 +95,8 @@ func (s *backend) Data(b []byte) int {
 		return s.deliver(b)
 	case handingOver, rollingBack:
 		return s.take(b)
+	case finishing:
+		return s.finish(b)
 	case resting, cancelling:
 		return s.idleTalk(b)
 	}
@@ -206,6 +209,10 @@ func (s *backend) deliver(b []byte) int {
 			return len(b)
 		}
 	}
+	if s.client == c && c.leaving && !s.relay.Busy() { // a transaction is left open, or the session is over
+		c.leave("client said goodbye")
+		return len(b)
+	}
 	if s.client == c && c.conn.Blocked() { // still the same lease
 		s.conn.Pause()
 	}
@@ -265,7 +272,7 @@ func (s *backend) brokenProtocol(err error) {
 	e := &claimpool.Error{
 		Code: claimpool.CodeConnectionFailure, Message: "lost synchronization with server", Cause: err,
 	}
-	whole := s.relay.Whole()
+	whole := s.relay.Interruptible()
 	s.retire(pool.ServerError)
 	if c == nil {
 		return
@@ -303,7 +310,7 @@ func (s *backend) lost(err error) {
 	}
 	c := s.client
 	s.client = nil
-	fatal, whole := s.relay.Fatal(), s.relay.Whole()
+	fatal, whole := s.relay.Fatal(), s.relay.Interruptible()
 	s.pool.hub.proxy.log.Warn("server connection lost", claimpool.LogPool, s.pool.name(),
 		claimpool.LogServer, s.session.PID, claimpool.LogErr, err.Error())
 	s.remove(pool.ServerClosed)

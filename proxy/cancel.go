@@ -32,7 +32,12 @@ func (c *client) cancel(done chan<- struct{}) {
 	switch c.state {
 	case waiting:
 		c.pool.pool.Cancel(c.ticket)
-		c.turnAway(&claimpool.Error{Code: claimpool.CodeQueryCanceled, Message: "canceling statement due to user request"})
+		c.turnAway(errCanceled)
+	case receiving:
+		if !c.kept { // the hand-over goes on, and the server goes back to the pool when it is complete
+			c.server.client, c.server = nil, nil
+			c.turnAway(errCanceled)
+		}
 	case relaying:
 		if c.server.relay.Busy() {
 			c.server.sendCancel(done)
@@ -41,6 +46,8 @@ func (c *client) cancel(done chan<- struct{}) {
 	}
 	close(done)
 }
+
+var errCanceled = &claimpool.Error{Code: claimpool.CodeQueryCanceled, Message: "canceling statement due to user request"}
 
 // sendCancel passes a cancel request on. Until PostgreSQL has dealt with it the server cannot be released; if that is not
 // certain, it is closed.

@@ -46,6 +46,7 @@ type client struct {
 	state    clientState
 	attempts uint8 // hand-overs that failed for the request at hand
 	long     bool  // protocol 3.2: a long cancel key
+	leaving  bool  // it has said goodbye, and its last requests are being answered
 	kept     bool  // session mode: its server holds its session
 }
 
@@ -138,7 +139,7 @@ func (c *client) granted(s *backend, now time.Time) {
 func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	c.server, s.client = s, c
 	s.relay.Begin(c.pool.pool.Config().Mode == pool.Session)
-	if s.session.Ready(c.identity, c.settings, now) && !s.stale(now) {
+	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
 		c.state, s.state = relaying, serving
 		if len(b) == 0 {
 			return 0
@@ -175,6 +176,10 @@ func (c *client) forward(b []byte) int {
 	case err != nil:
 		c.fatal(claimpool.AsError(err))
 		return len(b)
+	case terminate && s.relay.Answering():
+		c.leaving = true // what came before the goodbye is carried out and answered, as PostgreSQL does
+		c.conn.Pause()
+		return len(b)
 	case terminate:
 		c.leave("client said goodbye")
 		return len(b)
@@ -200,13 +205,16 @@ func (c *client) transactionOver() {
 		return
 	}
 	c.server, s.client = nil, nil
-	c.state = idle
+	c.state, c.kept = idle, false
 	now := c.conn.Loop().Now()
 	if mode == pool.Session {
 		s.session.Soil()
 	}
 	s.release(now)
-	if c.pool.hub.draining {
+	switch {
+	case c.leaving:
+		c.leave("client said goodbye")
+	case c.pool.hub.draining:
 		c.farewell(errStopping)
 	}
 }
@@ -239,7 +247,7 @@ func (c *client) skip(b []byte) int {
 		return n
 	}
 	c.conn.Write(wire.AppendReadyForQuery(nil, wire.StatusIdle))
-	c.state = idle
+	c.state, c.active = idle, c.pool.hub.clock()
 	if c.pool.hub.draining {
 		c.farewell(errStopping)
 		return len(b)
@@ -265,9 +273,10 @@ func (c *client) Drained() {
 	}
 }
 
-// Hangup is part of loop.Handler: a client in the queue has left.
+// Hangup is part of loop.Handler: a client in the queue has left. One that has said goodbye behind its requests does not
+// wait for answers, but still wants them carried out.
 func (c *client) Hangup() {
-	if c.state == waiting || c.state == receiving {
+	if (c.state == waiting || c.state == receiving) && !relay.EndsInGoodbye(c.conn.Kept()) {
 		c.leave("client closed the connection")
 	}
 }

@@ -155,15 +155,23 @@ func report(severity string, code claimpool.Code) []byte {
 	return wire.AppendError(nil, severity, &claimpool.Error{Code: code, Message: "so it is"})
 }
 
+// hang is a login that gets no answer.
+func hang(c net.Conn) bool { io.Copy(io.Discard, c); return true }
+
+// fakeWay is the way to a fake server.
+func fakeWay(fake *fakePG) *server.Config {
+	return &server.Config{
+		Hosts: []string{fake.Addr().String()}, Database: "postgres", ConnectTimeout: 300 * time.Millisecond,
+		TLS:      server.TLS{Mode: server.ModeDisable},
+		Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret("secret"), nil },
+	}
+}
+
 // startBefore runs a proxy in front of a fake server.
 func startBefore(t testing.TB, fake *fakePG, change func(*pgtest.ProxyOptions)) *plain {
 	t.Helper()
 	f := &plain{role: "app"}
-	f.options = pgtest.ProxyOptions{Role: "app", Pool: pgtest.DefaultPool(), Server: &server.Config{
-		Hosts: []string{fake.Addr().String()}, Database: "postgres", ConnectTimeout: 300 * time.Millisecond,
-		TLS:      server.TLS{Mode: server.ModeDisable},
-		Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret("secret"), nil },
-	}}
+	f.options = pgtest.ProxyOptions{Role: "app", Pool: pgtest.DefaultPool(), Server: fakeWay(fake)}
 	f.options.Pool.Size = 1
 	if change != nil {
 		change(&f.options)

@@ -221,7 +221,7 @@ func TestServerRefusesLogins(t *testing.T) {
 		"closes":                   {refuse(nil), "08006"},
 		"garbage":                  {refuse([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")), "08006"},
 		"a length of -1":           {refuse(frame('R', 0xffffffff, "")), "08006"},
-		"hangs":                    {func(c net.Conn) bool { c.Read(make([]byte, 1)); return true }, "08006"},
+		"hangs":                    {hang, "08006"},
 		"ready in a transaction":   {refuse(append(wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'T')...)), "08006"},
 		"parameters without end":   {refuse(append(wire.AppendAuthOK(nil), bytes.Repeat(wire.AppendParameterStatus(nil, "a", "b"), 100_000)...)), "08006"},
 		"half an AuthenticationOk": {refuse(wire.AppendAuthOK(nil)[:7]), "08006"},

@@ -23,6 +23,7 @@ type hub struct {
 	born     time.Time
 	scratch  []byte // for building hand-overs
 	draining bool
+	ended    bool
 	tidies   bool // one hub of the proxy does that for all
 }
 
@@ -115,9 +116,9 @@ func (h *hub) drain() {
 	}
 }
 
-// end closes everything and stops the loop.
+// end closes everything.
 func (h *hub) end() {
-	h.draining = true
+	h.draining, h.ended = true, true
 	for len(h.clients) > 0 {
 		h.clients[len(h.clients)-1].farewell(errStopping)
 	}
@@ -127,5 +128,4 @@ func (h *hub) end() {
 		}
 		sp.fail(errStopping)
 	}
-	h.loop.Stop()
 }

@@ -15,7 +15,7 @@ func (c *client) fatal(e *claimpool.Error) {
 	}
 	c.pool.hub.proxy.log.Warn("connection ended", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())
-	if c.server == nil || c.server.relay.Whole() { // in the middle of a message nothing can be said
+	if c.server == nil || c.server.relay.Interruptible() { // in the middle of a message nothing can be said
 		c.conn.Write(wire.AppendError(nil, "FATAL", e))
 	}
 	c.gone(e.Message)
@@ -24,7 +24,7 @@ func (c *client) fatal(e *claimpool.Error) {
 
 // farewell is fatal without the warning: nothing is wrong.
 func (c *client) farewell(e *claimpool.Error) {
-	if c.conn != nil && c.conn.Open() && (c.server == nil || c.server.relay.Whole()) {
+	if c.conn != nil && c.conn.Open() && (c.server == nil || c.server.relay.Interruptible()) {
 		c.conn.Write(wire.AppendError(nil, "FATAL", e))
 	}
 	c.gone(e.Message)
@@ -53,7 +53,7 @@ func (c *client) gone(reason string) {
 	c.state = left
 	if s := c.server; s != nil {
 		c.server, s.client = nil, nil
-		s.abandoned(h.loop.Now())
+		s.abandoned(c.leaving, h.loop.Now())
 	}
 	h.drop(c)
 	c.pool.pool.Leave(c.entry)

@@ -80,7 +80,8 @@ type Proxy struct {
 	slots  chan struct{} // one for each login that is worked on
 	count  atomic.Int64  // clients alive
 	number atomic.Uint64 // of the last client
-	wg     sync.WaitGroup
+	loops  sync.WaitGroup
+	wg     sync.WaitGroup // what works for the loops: openings and cancels
 	logins sync.WaitGroup
 
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
@@ -136,7 +137,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 		}
 		h := newHub(p, l, i == 0)
 		p.hubs = append(p.hubs, h)
-		p.wg.Go(l.Run)
+		p.loops.Go(l.Run)
 	}
 	return p, nil
 }
@@ -198,9 +199,16 @@ func (p *Proxy) Close() {
 	p.mu.Unlock()
 	p.logins.Wait()
 	for _, h := range p.hubs {
-		h.loop.Post(h.end)
+		ended := make(chan struct{})
+		if h.loop.Post(func() { h.end(); close(ended) }) {
+			<-ended
+		}
 	}
-	p.wg.Wait()
+	p.wg.Wait() // what was still being opened is closed by the loops
+	for _, h := range p.hubs {
+		h.loop.Post(h.loop.Stop)
+	}
+	p.loops.Wait()
 }
 
 func (p *Proxy) closeListeners() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/relay"
 	"github.com/claimpool/claimpool/trusted"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -33,8 +34,9 @@ func (s *backend) release(now time.Time) {
 	}
 }
 
-// abandoned decides what becomes of a server whose client has left in the middle of something. When unsure, close.
-func (s *backend) abandoned(now time.Time) {
+// abandoned decides what becomes of a server whose client has left in the middle of something. When unsure, close. After a
+// goodbye what was asked before it is still carried out; a client that just vanished has its query cancelled.
+func (s *backend) abandoned(goodbye bool, now time.Time) {
 	session := s.pool.pool.Config().Mode == pool.Session
 	switch {
 	case s.state == handingOver:
@@ -52,6 +54,9 @@ func (s *backend) abandoned(now time.Time) {
 		s.retireBusy(pool.LeftInCopy)
 	case s.relay.Unsynced():
 		s.retireBusy(pool.LeftUnsynced)
+	case s.relay.Busy() && goodbye:
+		s.state = finishing
+		s.conn.Resume()
 	case s.relay.Busy():
 		s.retireBusy(pool.LeftInQuery)
 	case s.relay.InTransaction():
@@ -67,6 +72,30 @@ func (s *backend) abandoned(now time.Time) {
 		}
 		s.release(now)
 	}
+}
+
+// finish takes the answers that nobody reads any more.
+func (s *backend) finish(b []byte) int {
+	used := 0
+	for used < len(b) {
+		r, err := s.relay.FromServer(b[used:])
+		used += r.Forward + r.Drop
+		if err != nil {
+			s.retire(pool.ServerError)
+			return len(b)
+		}
+		if r.Event == relay.Parameter {
+			s.session.Soil() // a setting that is not known to be anybody's
+		}
+		if r.Done {
+			break
+		}
+	}
+	if !s.relay.Busy() && s.relay.Whole() {
+		s.state = serving
+		s.abandoned(false, s.pool.hub.loop.Now())
+	}
+	return used
 }
 
 // retireBusy closes a server that may still be working for a client that is gone, and stops that work.

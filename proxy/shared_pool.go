@@ -118,7 +118,7 @@ func (sp *sharedPool) openForLogins() {
 
 // grow opens the server connections that the pool wants.
 func (sp *sharedPool) grow(now time.Time) {
-	if sp.removed {
+	if sp.removed || sp.hub.ended {
 		return
 	}
 	n, evict := sp.pool.Wanted(now)

@@ -63,6 +63,16 @@ func (r *Relay) Busy() bool { return r.due > 0 || r.unsynced || r.copyIn || r.st
 // Whole reports whether no message is half sent, in either direction.
 func (r *Relay) Whole() bool { return r.fromClient == 0 && r.fromServer == 0 }
 
+// Interruptible reports whether the client is not in the middle of a message of the server: only then can it be told
+// something else.
+func (r *Relay) Interruptible() bool { return r.fromServer == 0 }
+
+// Answering reports whether all that is due is the answers to whole requests: they come without another byte of the
+// client.
+func (r *Relay) Answering() bool {
+	return r.due > 0 && r.fromClient == 0 && !r.unsynced && !r.copyIn && !r.streaming && !r.unsure
+}
+
 // Copying reports whether the client is sending COPY data.
 func (r *Relay) Copying() bool { return r.copyIn }
 

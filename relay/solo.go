@@ -76,6 +76,22 @@ func (s *Solo) Skip(b []byte) (n int, done, terminate bool, err error) {
 	}
 }
 
+// EndsInGoodbye reports whether whole messages stand in b up to a Terminate.
+func EndsInGoodbye(b []byte) bool {
+	for {
+		typ, size, ok, err := wire.Header(b)
+		switch {
+		case !ok || err != nil:
+			return false
+		case typ == wire.MsgTerminate:
+			return true
+		case len(b)-wire.HeaderLen < size:
+			return false
+		}
+		b = b[wire.HeaderLen+size:]
+	}
+}
+
 // throw takes the rest of a message that nobody wants.
 func (s *Solo) throw(b []byte) int {
 	k := min(s.rest, len(b))
