@@ -10,7 +10,8 @@ import (
 )
 
 // poller is poll(2): slower with many connections, but the same small interface, so that people can work on systems
-// other than Linux. The build tag loop_poll chooses it on Linux too, for tests.
+// other than Linux. Only Resume shows that the peer of a paused connection has closed its half. The build tag loop_poll
+// chooses this poller on Linux too, for tests.
 type poller struct {
 	fds   []unix.PollFd
 	gens  []uint32

@@ -1,0 +1,5 @@
+//go:build unix && (!linux || loop_poll)
+
+package loop
+
+func init() { tellsPaused = false }
