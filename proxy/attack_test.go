@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -144,22 +144,11 @@ func (f *tenants) servers(t testing.TB, admin *pgx.Conn) []string {
 func (f *tenants) atRest(t testing.TB, clients, servers int) {
 	t.Helper()
 	admin := f.admin(t)
-	var list []string
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		list = f.servers(t, admin)
-		busy := 0
-		for _, s := range list {
-			if !strings.HasSuffix(s, " idle") {
-				busy++
-			}
-		}
-		if busy == 0 && len(list) <= servers && f.Clients() == clients {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("not at rest: %d clients, server connections %v", f.Clients(), list)
-		}
-	}
+	soon(t, "for clients and server connections to be at rest", func() bool {
+		list := f.servers(t, admin)
+		busy := slices.ContainsFunc(list, func(s string) bool { return !strings.HasSuffix(s, " idle") })
+		return !busy && len(list) <= servers && f.Clients() == clients
+	})
 }
 
 // alternate lets two tenants take turns on the servers until stop, and reports everything that was not theirs. Errors that

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"time"
@@ -22,6 +24,13 @@ type opened struct {
 	fd      int
 }
 
+// seed gives a number from 0 to 1 that nobody can guess.
+func seed() float64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return float64(binary.BigEndian.Uint64(b[:])>>11) / (1 << 53)
+}
+
 func wrap(c net.Conn) net.Conn { return loop.NewCarrier(c) }
 
 // openServer opens a connection, learns what the dialect needs, and takes the descriptor out of the standard library's
@@ -31,7 +40,7 @@ func openServer(ctx context.Context, cfg *server.Config, d trusted.Dialect) (*op
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{conn: conn, session: trusted.Session{PID: conn.PID()}}
+	o := &opened{conn: conn, session: trusted.Session{PID: conn.PID(), Seed: seed}}
 	if err := o.prepare(cfg, d); err != nil {
 		conn.Close()
 		return nil, err

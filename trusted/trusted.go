@@ -8,6 +8,7 @@ package trusted
 
 import (
 	"bytes"
+	"strconv"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -18,6 +19,9 @@ import (
 // by its OID in a FunctionCall message cannot be shadowed by a name, a search_path or a prepared statement, and its
 // arguments reach no log and no view.
 const setConfig = 2078
+
+// setSeed is the OID of pg_catalog.setseed(double precision).
+const setSeed = 1599
 
 // Dialect installs contexts in one kind of database.
 type Dialect interface {
@@ -37,7 +41,8 @@ type Dialect interface {
 
 // Session is what the proxy knows about the trust of one server connection.
 type Session struct {
-	PID uint32 // the server's process
+	PID  uint32         // the server's process
+	Seed func() float64 // a random number from 0 to 1 that nobody can guess; nil: random() keeps the last user's seed
 
 	binding  string              // how the database names this connection in seals
 	offset   time.Duration       // the server's clock minus ours
@@ -84,6 +89,10 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
 		dst, steps = wire.AppendQuery(dst, "RESET ROLE"), append(steps, StepReset)
 		dst, steps = wire.AppendQuery(dst, "DISCARD ALL"), append(steps, StepDiscard)
+		if s.Seed != nil { // setseed() is what DISCARD ALL forgets: the last user would know the next one's random()
+			seed := strconv.FormatFloat(s.Seed(), 'f', -1, 64)
+			dst, steps = wire.AppendFunctionCall(dst, setSeed, []byte(seed)), append(steps, StepCall)
+		}
 		wiped = true
 	case s.settings != set && s.settings != nil:
 		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
