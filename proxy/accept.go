@@ -109,5 +109,5 @@ func (v *visitor) refuse(err error) {
 	v.closeSoftly()
 }
 
-// lastWords is how long the answer to a refused client may take to go out.
+// lastWords is how long the answer to a refused client may take to go out, or a cancel request for one that has left.
 const lastWords = 2 * time.Second

@@ -332,11 +332,11 @@ func (s *backend) lost(err error) {
 	}
 }
 
-// cancelRunning asks PostgreSQL to stop what nobody waits for any more.
+// cancelRunning asks PostgreSQL to stop what nobody waits for any more, even when the proxy ends.
 func (s *backend) cancelRunning() {
 	target, p := s.target, s.pool.hub.proxy
 	p.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(p.ctx, cancelTimeout)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), lastWords)
 		defer cancel()
 		if err := target.Cancel(ctx); err != nil {
 			p.log.Debug("could not cancel", claimpool.LogServer, target.PID, claimpool.LogErr, err.Error())

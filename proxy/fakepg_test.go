@@ -27,6 +27,8 @@ type fakePG struct {
 	login func(net.Conn) bool               // nil, or false: log in as usual
 	query func(c net.Conn, sql string) bool // the same for a Query message
 	conns map[net.Conn]bool
+
+	onCancel func(net.Conn)
 }
 
 func startFake(t testing.TB) *fakePG {
@@ -105,6 +107,12 @@ func (f *fakePG) serve(c net.Conn) {
 	}
 	if binary.BigEndian.Uint32(body) == wire.CancelRequestCode {
 		f.cancels.Add(1)
+		f.mu.Lock()
+		onCancel := f.onCancel
+		f.mu.Unlock()
+		if onCancel != nil {
+			onCancel(c)
+		}
 		return
 	}
 	f.mu.Lock()

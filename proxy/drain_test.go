@@ -1,0 +1,247 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// refused reports whether nobody can come in any more.
+func (f *plain) refused() bool {
+	c, err := net.Dial("tcp", f.Address())
+	if err != nil {
+		return true
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	c.Write(wire.AppendSSLRequest(nil))
+	_, err = c.Read(make([]byte, 1))
+	return err != nil
+}
+
+// TestShutdown: idle clients are told to go, transactions end, those who wait for a server still get it, new clients are
+// refused, and Shutdown returns when the last one has left.
+func TestShutdown(t *testing.T) {
+	for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
+		t.Run(string(mode), func(t *testing.T) {
+			f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size, o.Loops = mode, 2, 2 })
+			idle, idleTLS := f.login(t), f.loginTLS(t)
+			inside, running, waits := f.login(t), f.loginTLS(t), f.login(t)
+			if mode == pool.Session {
+				idle.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // it keeps its server for now
+				idle.leave()
+			}
+			inside.expect("BEGIN", "C(BEGIN) Z(T)")
+			running.query("SELECT 7 FROM pg_sleep(0.3)")
+			waits.query("SELECT 8")
+			f.awaitWaiting(t, 1)
+			done := make(chan error, 1)
+			go func() { done <- f.Shutdown(t.Context()) }()
+			soon(t, "new clients are refused", f.refused)
+			if mode == pool.Transaction {
+				if got := idle.gone(); got != "E(57P01 fatal) EOF" {
+					t.Errorf("the idle client was told %s", got)
+				}
+			}
+			if got := idleTLS.gone(); got != "E(57P01 fatal) EOF" {
+				t.Errorf("the idle client over TLS was told %s", got)
+			}
+			inside.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)")
+			if got := running.answer() + " " + running.answer(); got != "T D(7) C(SELECT 1) Z(I) E(57P01 fatal) EOF" {
+				t.Errorf("the client in a query got %s", got)
+			}
+			select {
+			case err := <-done:
+				t.Errorf("Shutdown did not wait for the transaction: %v", err)
+			default:
+			}
+			inside.query("COMMIT")
+			if got := inside.answer() + " " + inside.answer(); got != "C(COMMIT) Z(I) E(57P01 fatal) EOF" {
+				t.Errorf("the client in a transaction got %s", got)
+			}
+			if got := waits.answer() + " " + waits.answer(); got != "T D(8) C(SELECT 1) Z(I) E(57P01 fatal) EOF" {
+				t.Errorf("the client in the queue got %s", got)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestShutdownIsBounded: Shutdown gives up with its context, and Close ends whatever there is, in the middle of anything.
+func TestShutdownIsBounded(t *testing.T) {
+	f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 2 })
+	inside, running, waits, stranger := f.login(t), f.login(t), f.login(t), f.dial(t)
+	inside.expect("BEGIN", "C(BEGIN) Z(T)")
+	f.sleeps(t, running)
+	waits.query("SELECT 1")
+	f.awaitWaiting(t, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := f.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	begin := time.Now()
+	f.Close()
+	if took := time.Since(begin); took > 2*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	for name, p := range map[string]*peer{"in a transaction": inside, "in a query": running, "in the queue": waits, "at login": stranger} {
+		if got := p.gone(); name != "at login" && got != "E(57P01 fatal) EOF" && got != "T E(57P01 fatal) EOF" {
+			t.Errorf("the client %s was told %s", name, got)
+		}
+	}
+	soon(t, "PostgreSQL has no connection of ours", func() bool { return f.count(t, "true") == 0 })
+}
+
+// TestCloseWhileOpening: what was being opened when the proxy ended is closed too.
+func TestCloseWhileOpening(t *testing.T) {
+	for range 20 {
+		f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Size, o.Pool.Min = 5, 5 })
+		p := f.login(t)
+		p.query("SELECT 1")
+		f.Close()
+		p.gone()
+		soon(t, "PostgreSQL has no connection of ours", func() bool { return f.count(t, "true") == 0 })
+	}
+}
+
+// TestReload changes the configuration under running clients.
+func TestReload(t *testing.T) {
+	f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 1 })
+	p, q := f.login(t), f.login(t)
+	pid := pidOf(t, p)
+	reload := func(change func(*pgtest.ProxyOptions)) {
+		change(&f.options)
+		f.Reload(f.options.Config(t))
+	}
+
+	t.Run("servers are replaced when they come back", func(t *testing.T) {
+		p.expect("BEGIN", "C(BEGIN) Z(T)")
+		reload(func(o *pgtest.ProxyOptions) { o.Pool.Size = 2 })
+		if got := pidOf(t, p); got != pid {
+			t.Error("a server was replaced in the middle of a transaction")
+		}
+		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // there is room for two now
+		p.expect("COMMIT", "C(COMMIT) Z(I)")
+		for _, c := range []*peer{p, q} {
+			if got := pidOf(t, c); got == pid {
+				t.Error("a server of the old configuration is in use")
+			}
+		}
+	})
+	t.Run("a smaller pool", func(t *testing.T) {
+		p.expect("BEGIN", "C(BEGIN) Z(T)")
+		q.expect("BEGIN", "C(BEGIN) Z(T)")
+		reload(func(o *pgtest.ProxyOptions) { o.Pool.Size = 1 })
+		p.expect("COMMIT", "C(COMMIT) Z(I)")
+		q.expect("COMMIT", "C(COMMIT) Z(I)")
+		p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+		soon(t, "one server is left", func() bool { return f.count(t, "true") == 1 })
+	})
+	t.Run("the same again", func(t *testing.T) {
+		cfg := f.options.Config(t)
+		f.Reload(cfg)
+		pid := pidOf(t, p)
+		for range 100 {
+			f.Reload(cfg)
+		}
+		if got := pidOf(t, p); got != pid {
+			t.Error("a server was replaced although nothing has changed")
+		}
+	})
+	t.Run("another mode", func(t *testing.T) {
+		reload(func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Session, 2 })
+		p.expect("SET application_name = 'x'", "C(SET) Z(I)")
+		pid := pidOf(t, p)
+		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+		if got := pidOf(t, p); got != pid {
+			t.Error("a session has changed its server")
+		}
+		reload(func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Transaction, 1 })
+		p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+		soon(t, "no server of a session is left", func() bool { return f.count(t, "true") <= 1 })
+	})
+	t.Run("a way that leads nowhere, and back", func(t *testing.T) {
+		fake := startFake(t)
+		fake.Close()
+		reload(func(o *pgtest.ProxyOptions) { o.Server = fakeWay(fake) })
+		p.expect("SELECT 1", "E(57P03) Z(I)")
+		reload(func(o *pgtest.ProxyOptions) { o.Server = nil })
+		f.heals(t, p)
+	})
+	t.Run("a database that is removed, and comes back", func(t *testing.T) {
+		w := f.login(t)
+		q.expect("BEGIN", "C(BEGIN) Z(T)")
+		w.query("SELECT 1")
+		f.awaitWaiting(t, 1)
+		cfg := f.options.Config(t)
+		clear(cfg.Databases)
+		f.Reload(cfg)
+		if got := w.gone(); got != "E(57P01 fatal) EOF" {
+			t.Errorf("the client in the queue was told %s", got)
+		}
+		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)") // a transaction may end
+		q.expect("COMMIT", "C(COMMIT) Z(I)")
+		for _, c := range []*peer{p, q} {
+			if got := c.ask("SELECT 1"); got != "E(57P01 fatal) EOF" {
+				t.Errorf("a client of the removed database was told %s", got)
+			}
+		}
+		if got := f.dial(t).start(wire.Version30, f.role).answer(); got != "E(3D000 fatal) EOF" {
+			t.Errorf("a new client was told %s", got)
+		}
+		soon(t, "no server is left", func() bool { return f.count(t, "true") == 0 })
+		f.Reload(f.options.Config(t))
+		f.login(t).expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	})
+}
+
+// TestReloadUnderLoad: a thousand reloads while clients work. Nobody notices.
+func TestReloadUnderLoad(t *testing.T) {
+	f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 4 })
+	stop := make(chan struct{})
+	ended := make(chan error, 8)
+	for i := range cap(ended) {
+		p := f.dial(t).start(wire.Version30, fmt.Sprintf("user%d", i)).ready()
+		p.SetDeadline(time.Now().Add(4 * patience))
+		go func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					ended <- nil
+					return
+				default:
+				}
+				if got, want := p.ask(fmt.Sprintf("SELECT %d", n)), fmt.Sprintf("T D(%d) C(SELECT 1) Z(I)", n); got != want {
+					ended <- fmt.Errorf("got %s, want %s", got, want)
+					return
+				}
+			}
+		}()
+	}
+	for i := range 1000 {
+		o := f.options
+		o.Pool.Size = 1 + i%4
+		f.Reload(o.Config(t))
+		if i%50 == 0 {
+			f.login(t).leave()
+		}
+	}
+	close(stop)
+	for range cap(ended) {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+package proxy
+
+import "github.com/claimpool/claimpool/pool"
+
+// PoolStats adds up what all pools hold at this moment.
+func (p *Proxy) PoolStats() (sum pool.Stats) {
+	for _, h := range p.hubs {
+		done := make(chan struct{})
+		if !h.loop.Post(func() {
+			for _, sp := range h.pools {
+				s := sp.pool.Stats()
+				sum.Idle += s.Idle
+				sum.Leased += s.Leased
+				sum.Opening += s.Opening
+				sum.Waiting += s.Waiting
+				sum.Opened += s.Opened
+				sum.Handovers += s.Handovers
+				for why, n := range s.Closed {
+					sum.Closed[why] += n
+				}
+			}
+			close(done)
+		}) {
+			continue
+		}
+		<-done
+	}
+	return sum
+}
