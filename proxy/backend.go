@@ -193,6 +193,10 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
+	if c.held && !s.relay.Busy() {
+		c.held = false
+		c.conn.Resume()
+	}
 	switch {
 	case s.relay.Ended() != ended && !s.relay.Over() && c.expired():
 		return len(b) // one transaction is over, and what waits behind it would be another

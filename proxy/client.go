@@ -47,6 +47,7 @@ type client struct {
 	attempts uint8 // hand-overs that failed for the request at hand
 	long     bool  // protocol 3.2: a long cancel key
 	leaving  bool  // it has said goodbye, and its last requests are being answered
+	held     bool  // a request of its waits for the answer to the one before it
 	kept     bool  // session mode: its server holds its session
 }
 
@@ -138,7 +139,8 @@ func (c *client) granted(s *backend, now time.Time) {
 // hand-over. It returns how much of b has been used.
 func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	c.server, s.client = s, c
-	s.relay.Begin(c.pool.pool.Config().Mode == pool.Session)
+	session := c.pool.pool.Config().Mode == pool.Session
+	s.relay.Begin(session, s.pool.db.Dialect.Gated() && !session)
 	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
 		c.state, s.state = relaying, serving
 		if len(b) == 0 {
@@ -183,6 +185,9 @@ func (c *client) forward(b []byte) int {
 	case terminate:
 		c.leave("client said goodbye")
 		return len(b)
+	case s.relay.Held():
+		c.held = true
+		c.conn.Pause()
 	case s.conn.Blocked():
 		c.conn.Pause()
 	}
@@ -199,6 +204,9 @@ func (c *client) transactionOver() {
 	c.active, c.attempts = c.pool.hub.clock(), 0
 	if s.relay.Wiped() {
 		s.session.Wiped()
+	}
+	if s.relay.Erred() && s.pool.db.Dialect.Gated() && mode != pool.Session {
+		s.session.Dropped()
 	}
 	if mode == pool.Session && !c.pool.hub.draining {
 		c.state, c.kept = keeping, true

@@ -53,14 +53,8 @@ func (o *opened) prepare(cfg *server.Config, d trusted.Dialect) error {
 	if err := c.SetDeadline(time.Now().Add(max(cfg.ConnectTimeout, time.Second))); err != nil {
 		return err
 	}
-	if hello := d.Hello(); hello != nil {
-		row, err := question(c, hello)
-		if err != nil {
-			return notInstalled(err)
-		}
-		if err := d.Bind(&o.session, row, time.Now()); err != nil {
-			return notInstalled(err)
-		}
+	if err := greet(c, d, &o.session); err != nil {
+		return notInstalled(err)
 	}
 	if err := c.SetDeadline(noDeadline); err != nil {
 		return err
@@ -98,7 +92,21 @@ func notInstalled(err error) error {
 // maxAnswer is the longest message of the answer to a dialect's question.
 const maxAnswer = 64 << 10
 
-// question asks a new connection something and gives the one row of the answer.
+// greet is the dialect's conversation with a new connection.
+func greet(c net.Conn, d trusted.Dialect, s *trusted.Session) error {
+	var answer []string
+	for {
+		ask, err := d.Greet(s, answer, time.Now())
+		if err != nil || ask == nil {
+			return err
+		}
+		if answer, err = question(c, ask); err != nil {
+			return err
+		}
+	}
+}
+
+// question asks a new connection something and gives the values of the answer: one row, or the result of a function.
 func question(c net.Conn, messages []byte) (row []string, err error) {
 	if _, err := c.Write(messages); err != nil {
 		return nil, err
@@ -114,6 +122,12 @@ func question(c net.Conn, messages []byte) (row []string, err error) {
 			if row, err = wire.ParseDataRow(body); err != nil {
 				return nil, err
 			}
+		case wire.MsgFunctionCallResponse:
+			value, err := wire.ParseFunctionCallResponse(body)
+			if err != nil {
+				return nil, err
+			}
+			row = []string{string(value)}
 		case wire.MsgErrorResponse:
 			fields, err := wire.ParseError(body)
 			if err != nil {

@@ -161,6 +161,7 @@ func (sp *sharedPool) opened(o *opened) {
 	now := sp.hub.loop.Now()
 	s := &backend{pool: sp, session: o.session, target: o.conn.Target}
 	s.member.Value = s
+	s.session.Sessions = sp.pool.Config().Mode == pool.Session
 	conn, err := sp.hub.loop.Add(o.fd, o.conn.TLS, o.carrier, s, nil)
 	if err != nil {
 		sp.openFailed(err)
@@ -197,7 +198,7 @@ func (db *Database) way(role string, version int) (*server.Config, error) {
 	}
 	own := *cfg
 	own.Wrap = wrap
-	own.Startup = trusted.Startup(db.Parameters, version)
+	own.Startup = trusted.Startup(db.Parameters, db.Dialect, version)
 	return &own, nil
 }
 

@@ -25,7 +25,11 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		if typ == wire.MsgTerminate {
 			return n, true, nil
 		}
-		if !r.request(typ) {
+		if r.single && r.due > 0 && !data(typ) && !r.copyIn {
+			r.held = true
+			return n, false, nil
+		}
+		if !r.request(typ, size) {
 			return n, false, unknownType(typ)
 		}
 		n += wire.HeaderLen
@@ -34,36 +38,36 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 }
 
 // request notes what a message makes the server owe. It reports whether a client may send the message at all.
-func (r *Relay) request(typ byte) bool {
+func (r *Relay) request(typ byte, size int) bool {
 	switch typ {
 	case wire.MsgQuery, wire.MsgFunctionCall:
 		// Behind an unfinished batch it is skipped when the batch has failed, and then nothing answers it: nobody can
-		// tell. In COPY it ends the COPY with an error.
-		if r.unsynced || r.copyIn {
-			r.unsure = true
-		}
-		r.owe(0)
+		// tell. In COPY it ends the COPY with an error, and from PostgreSQL 14 on the connection.
+		r.unsure = r.unsure || r.unsynced || r.copyIn
+		r.due++
+		r.syncLast = false
 	case wire.MsgSync:
-		if r.copyIn {
-			return true // ignored by the server (protocol, COPY Operations)
+		if r.copyIn { // ignored by the server (protocol, COPY Operations), unless the COPY has failed meanwhile
+			r.swallowed = true
+			r.unsure = r.unsure || r.early // or is over already
+			return true
 		}
 		r.unsynced = false
-		r.owe(1)
+		r.due++
+		r.syncLast = true
 	case wire.MsgParse, wire.MsgBind, wire.MsgDescribe, wire.MsgExecute, wire.MsgClose:
-		if r.copyIn {
-			r.unsure = true
-		}
+		r.unsure = r.unsure || r.copyIn
 		r.unsynced = true
+	case wire.MsgFlush:
+		if size > 0 {
+			r.unsynced = true // malformed: an error of the extended protocol, and the server waits for Sync
+		}
 	case wire.MsgCopyDone, wire.MsgCopyFail:
+		r.early = r.early || (!r.copyIn && r.Busy())
 		r.copyIn = false
-	case wire.MsgCopyData, wire.MsgFlush:
+	case wire.MsgCopyData:
 	default:
 		return false
 	}
 	return true
-}
-
-func (r *Relay) owe(sync uint64) {
-	r.due++
-	r.syncs = r.syncs<<1 | sync
 }

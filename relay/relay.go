@@ -16,49 +16,47 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// maxWhole is the longest ParameterStatus or ErrorResponse that is looked into; a longer one passes unread. A hostile
-// server cannot make the proxy collect more than the loop's buffer.
+// maxWhole is the longest ParameterStatus that passes and the longest ErrorResponse that is looked into. A hostile server
+// cannot make the proxy collect more than the loop's buffer.
 const maxWhole = 16 << 10
 
 // Relay is the state of one lease. Begin starts it; its zero value is an idle server at status "idle".
 type Relay struct {
-	fromClient int    // bytes of the body under way that the client has still to send
-	fromServer int    // the same for the server
-	due        int    // ReadyForQuery messages that the server owes
-	status     byte   // the last ReadyForQuery's; 0 counts as idle
-	syncs      uint64 // the kinds of the due requests, newest in bit 0: 1 is a Sync
-	dropping   bool   // the server's message under way is not forwarded
-	unsynced   bool   // extended-protocol messages were sent after the last Sync
-	copyIn     bool   // the server expects COPY data
-	streaming  bool   // COPY in both directions (replication): only the client's end ends it
+	fromClient int  // bytes of the body under way that the client has still to send
+	fromServer int  // the same for the server
+	due        int  // ReadyForQuery messages that the server owes
+	status     byte // the last ReadyForQuery's; 0 counts as idle
+	syncLast   bool // the newest of the due requests is a Sync
+	unsynced   bool // extended-protocol messages were sent after the last Sync
+	copyIn     bool // the server expects COPY data
+	early      bool // the end of a COPY was sent before the server had said that one begins
+	swallowed  bool // a Sync was sent that COPY ignores, unless it fails before it gets there
+	dropping   bool // the server's message under way is not forwarded
 	unsure     bool
-	wiped      bool   // RESET or DISCARD ALL was answered
-	ended      uint32 // answers with status "idle"
 	fatal      bool
-	notify     bool // NotificationResponse reaches the client
+	notify     bool   // NotificationResponse reaches the client
+	single     bool   // one request at a time
+	held       bool   // a request waits for the answer to the one before it
+	erred      bool   // an error was answered
+	wiped      bool   // RESET, DISCARD ALL or PREPARE TRANSACTION was answered
+	ended      uint32 // answers with status "idle"
 }
 
-// Begin starts a lease. notify lets notifications through: only where the server is the client's alone.
-func (r *Relay) Begin(notify bool) { *r = Relay{notify: notify} }
+// Begin starts a lease. notify lets notifications through: only where the server is the client's alone. single forwards
+// one request at a time, a Query or a batch up to its Sync: where an error changes what the next request may do, it must
+// not be on its way already.
+func (r *Relay) Begin(notify, single bool) { *r = Relay{notify: notify, single: single} }
 
 // Over reports whether the server is in step, idle and outside of a transaction: it may be released.
 func (r *Relay) Over() bool {
-	return r.due == 0 && !r.unsynced && !r.InTransaction() && r.Whole() && !r.copyIn && !r.streaming && !r.unsure
+	return !r.Busy() && !r.InTransaction() && r.Whole() && !r.unsure && !r.fatal
 }
 
 // InTransaction reports whether the last status was that of an open or failed transaction.
 func (r *Relay) InTransaction() bool { return r.status != 0 && r.status != wire.StatusIdle }
 
-// Status is the last transaction status: 'I', 'T' or 'E'.
-func (r *Relay) Status() byte {
-	if r.status == 0 {
-		return wire.StatusIdle
-	}
-	return r.status
-}
-
 // Busy reports whether the server owes a reply.
-func (r *Relay) Busy() bool { return r.due > 0 || r.unsynced || r.copyIn || r.streaming }
+func (r *Relay) Busy() bool { return r.due > 0 || r.unsynced || r.copyIn }
 
 // Whole reports whether no message is half sent, in either direction.
 func (r *Relay) Whole() bool { return r.fromClient == 0 && r.fromServer == 0 }
@@ -70,8 +68,18 @@ func (r *Relay) Interruptible() bool { return r.fromServer == 0 }
 // Answering reports whether all that is due is the answers to whole requests: they come without another byte of the
 // client.
 func (r *Relay) Answering() bool {
-	return r.due > 0 && r.fromClient == 0 && !r.unsynced && !r.copyIn && !r.streaming && !r.unsure
+	return r.due > 0 && r.fromClient == 0 && !r.unsynced && !r.copyIn && !r.unsure
 }
+
+// Held reports, once, whether a request waits in the client's bytes for the answer to the one before it.
+func (r *Relay) Held() bool {
+	was := r.held
+	r.held = false
+	return was
+}
+
+// Erred reports whether any answer was an error.
+func (r *Relay) Erred() bool { return r.erred }
 
 // Copying reports whether the client is sending COPY data.
 func (r *Relay) Copying() bool { return r.copyIn }

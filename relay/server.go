@@ -54,6 +54,7 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 			if size <= maxTag {
 				r.completed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
 			}
+			r.copyIn, r.swallowed = false, false // a COPY has read all up to CopyDone
 		case wire.MsgReadyForQuery:
 			if size != 1 {
 				return Reply{Forward: n}, wire.ErrLength
@@ -80,7 +81,11 @@ const maxTag = 64
 
 // completed takes a command tag.
 func (r *Relay) completed(tag []byte) {
-	if len(tag) > 0 && (tag[0] == 'R' || tag[0] == 'D') && (string(tag) == "RESET\x00" || string(tag) == "DISCARD ALL\x00") {
+	if len(tag) == 0 || tag[0] != 'R' && tag[0] != 'D' && tag[0] != 'P' {
+		return
+	}
+	switch string(tag) {
+	case "RESET\x00", "DISCARD ALL\x00", "PREPARE TRANSACTION\x00":
 		r.wiped = true
 	}
 }
@@ -96,11 +101,17 @@ func (r *Relay) ready(status byte) error {
 	if status == wire.StatusIdle {
 		r.ended++
 	}
-	if r.due == 0 {
+	switch {
+	case r.due > 0:
+		r.due--
+	case !r.unsure:
 		return violation("server is ready without having been asked")
 	}
-	r.due--
+	r.unsure = r.unsure || r.swallowed
 	r.copyIn = false
+	if !r.Busy() {
+		r.early = false
+	}
 	return nil
 }
 
@@ -132,22 +143,23 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		name, value, err := wire.ParseParameterStatus(b[n+wire.HeaderLen : end])
 		return Reply{Forward: end, Event: Parameter, Name: name, Value: value, Done: end == len(b)}, true, err
 	case wire.MsgErrorResponse:
+		r.erred = true
 		if size <= maxWhole && !whole {
 			return Reply{Forward: n, Done: true}, true, nil
 		}
-		if whole {
+		if size <= maxWhole {
 			r.failed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
 		}
+		r.unsure = r.unsure || r.swallowed // nobody can tell whether the COPY failed before that Sync or behind it
 		r.copyIn = false
 	case wire.MsgCopyInResponse:
 		r.copyBegins()
-	case wire.MsgCopyBothResponse:
-		r.streaming = true
 	case wire.MsgNoticeResponse, wire.MsgCopyOutResponse, wire.MsgCopyDone, wire.MsgParseComplete, wire.MsgBindComplete,
 		wire.MsgCloseComplete, wire.MsgNoData, wire.MsgParameterDescription, wire.MsgPortalSuspended,
 		wire.MsgEmptyQueryResponse, wire.MsgFunctionCallResponse:
 	default:
-		// Authentication and key messages cannot come after login; an unknown one means that we are out of step.
+		// Authentication and key messages cannot come after login, CopyBothResponse only in replication, which is not
+		// served; an unknown one means that we are out of step.
 		return Reply{Forward: n}, true, violation("unexpected message from server")
 	}
 	return Reply{}, false, nil
@@ -159,10 +171,11 @@ func (r *Relay) copyBegins() {
 	r.copyIn = true
 	switch {
 	case r.due == 0 && r.unsynced: // a batch with Flush in place of Sync
-	case r.due == 1 && !r.unsynced && r.syncs&1 == 0: // COPY by Query
-	case r.due == 1 && !r.unsynced: // COPY by Execute, its Sync sent ahead: that one is never answered
+	case r.due == 1 && !r.unsynced && !r.syncLast: // COPY by Query
+	case r.due == 1 && !r.unsynced && !r.early: // COPY by Execute, its Sync sent ahead: that one will not be answered
 		r.due = 0
 		r.unsynced = true
+		r.swallowed = true
 	default:
 		r.unsure = true
 	}
@@ -178,8 +191,9 @@ func (r *Relay) failed(body []byte) {
 		for end < len(body) && body[end] != 0 {
 			end++
 		}
-		if v := string(body[:end]); code == 'V' && (v == "FATAL" || v == "PANIC") {
-			r.fatal = true
+		switch string(body[:end]) {
+		case "FATAL", "PANIC":
+			r.fatal = r.fatal || code == 'V'
 		}
 		if end == len(body) {
 			return

@@ -92,6 +92,11 @@ func EndsInGoodbye(b []byte) bool {
 	}
 }
 
+// data reports whether a message belongs to the request before it: COPY data may come before the server has asked for it.
+func data(typ byte) bool {
+	return typ == wire.MsgCopyData || typ == wire.MsgCopyDone || typ == wire.MsgCopyFail || typ == wire.MsgFlush
+}
+
 // throw takes the rest of a message that nobody wants.
 func (s *Solo) throw(b []byte) int {
 	k := min(s.rest, len(b))

@@ -15,25 +15,29 @@ type SQL struct {
 	Window time.Duration // how long after its seal a transaction may begin
 }
 
-// Hello asks the database for its version, its name for this connection, and its clock.
-func (d *SQL) Hello() []byte { return wire.AppendQuery(nil, SQLGreeting) }
+// Pins empties the setting of the context: what a superuser was talked into with ALTER ROLE … SET must not be there when a
+// connection begins.
+func (*SQL) Pins() [][2]string { return [][2]string{{SQLSetting, ""}} }
 
-// Bind takes the greeting.
-func (d *SQL) Bind(s *Session, row []string, now time.Time) error {
-	if len(row) != 1 {
-		return errors.New("the greeting of the database has not one value")
+// Greet asks the database for its version, its name for this connection, and its clock.
+func (d *SQL) Greet(s *Session, answer []string, now time.Time) ([]byte, error) {
+	if answer == nil {
+		return wire.AppendQuery(nil, SQLGreeting), nil
 	}
-	g, err := ParseSQLGreeting(row[0])
+	if len(answer) != 1 {
+		return nil, errors.New("the greeting of the database has not one value")
+	}
+	g, err := ParseSQLGreeting(answer[0])
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.binding, s.offset, s.sealer = g.Binding, g.Clock.Sub(now), d.Key.Sealer()
-	return nil
+	return nil, nil
 }
 
 // Install seals the claims for this server connection, for transactions that begin soon. The last quarter of the window
 // is left for the way to the server: a seal that is nearly over is renewed.
-func (d *SQL) Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, now time.Time) ([]byte, Steps, time.Time) {
+func (d *SQL) Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, _ bool, now time.Time) ([]byte, Steps, time.Time) {
 	seal, err := s.sealer.AppendSeal(nil, s.binding, now.Add(s.offset), d.Window, id.Claims)
 	if err != nil {
 		// Nothing that is installed can be read as a context, and jwt() says so: the client gets errors, never rows.

@@ -106,19 +106,22 @@ func (k *NativeKey) sessionKey(c *challenge) ([]byte, error) {
 
 // nativeSession is the proxy's half of one server connection's secret.
 type nativeSession struct {
-	kid     string
-	mac     hash.Hash
-	counter uint64
-	sum     [sha256.Size]byte
+	switchOID uint32
+	asked     bool // challenge() has been called
+	kid       string
+	mac       hash.Hash
+	counter   uint64
+	sum       [sha256.Size]byte
 }
 
-func (k *NativeKey) session(c *challenge) (*nativeSession, error) {
+func (n *nativeSession) begin(k *NativeKey, c *challenge) error {
 	key, err := k.sessionKey(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer clear(key)
-	return &nativeSession{kid: k.ID, mac: hmac.New(sha256.New, key)}, nil
+	n.kid, n.mac = k.ID, hmac.New(sha256.New, key)
+	return nil
 }
 
 // appendSwitch appends the argument of switch() for an identity.

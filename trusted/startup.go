@@ -48,18 +48,18 @@ var pins = [][2]string{
 	{"debug_print_plan", "off"},
 	{"log_parameter_max_length_on_error", "0"},
 	{"local_preload_libraries", ""},
-	{SQLSetting, ""},
 }
 
 // Oldest is a version that knows none of the newer pins.
 const Oldest = 140000
 
-// Startup gives the parameters for a server connection: the pins that the version knows, and the configured ones, which win.
+// Startup gives the parameters for a server connection: the pins that the dialect and the version know, and the configured
+// ones, which win.
 // A configuration cannot unpin who the connection is. version is PostgreSQL's server_version_num; 0 means that it is not
 // known yet, and gives all pins: without transaction_timeout, ALTER ROLE could end every first connection before it has told
 // its version. A server that does not know one of them refuses with 42704, and Oldest is to be tried.
-func Startup(configured [][2]string, version int) [][2]string {
-	list := slices.Clone(pins)
+func Startup(configured [][2]string, d Dialect, version int) [][2]string {
+	list := append(slices.Clone(pins), d.Pins()...)
 	if version == 0 || version >= 170000 {
 		list = append(list, [2]string{"transaction_timeout", "0"})
 	}

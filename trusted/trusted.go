@@ -25,17 +25,20 @@ const setSeed = 1599
 
 // Dialect installs contexts in one kind of database.
 type Dialect interface {
-	// Hello is what to ask a new server connection, as whole messages that end in ReadyForQuery; nil when there is
-	// nothing to ask. Bind takes the values of the one row that comes back, as text.
-	Hello() []byte
-	Bind(s *Session, row []string, now time.Time) error
+	// Pins are parameters for the startup packet.
+	Pins() [][2]string
+
+	// Greet is the conversation with a new server connection. It is called without an answer first, and then with the
+	// values that came back, until it asks for nothing. What it asks is whole messages that end in one ReadyForQuery.
+	Greet(s *Session, answer []string, now time.Time) (ask []byte, err error)
 
 	// Install appends the messages that put the identity's claims on, the steps that their replies must show, and the
-	// moment until which transactions may begin under them (zero: for ever).
-	Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, now time.Time) ([]byte, Steps, time.Time)
+	// moment until which transactions may begin under them (zero: for ever). wipe says that the connection has been
+	// another's: what is left on it must go first, where Gated says that Install does that.
+	Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, wipe bool, now time.Time) ([]byte, Steps, time.Time)
 
-	// Gated reports whether the database runs nothing at all while a hand-over has failed. Only then may the client's
-	// first message follow in the same write; otherwise the proxy waits for the replies.
+	// Gated reports whether the database itself resets a connection in Install, takes the context away when a transaction
+	// fails, and runs nothing at all while there is none.
 	Gated() bool
 }
 
@@ -44,6 +47,10 @@ type Session struct {
 	PID  uint32         // the server's process
 	Seed func() float64 // a random number from 0 to 1 that nobody can guess; nil: random() keeps the last user's seed
 
+	// Sessions says that one client keeps the connection for a whole session (session mode).
+	Sessions bool
+
+	native   *nativeSession      // nil unless the dialect is Native
 	binding  string              // how the database names this connection in seals
 	offset   time.Duration       // the server's clock minus ours
 	sealer   *SQLSealer          // nil unless the dialect is SQL
@@ -81,9 +88,11 @@ func (s *Session) same(id *claimpool.Identity) bool {
 func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *Settings, now time.Time) ([]byte, Steps) {
 	var steps Steps
 	same := s.same(id)
-	wiped := false
+	other := s.soiled || s.id != nil && s.id.Key() != id.Key()
+	wiped := other
 	switch {
-	case s.soiled || s.id != nil && s.id.Key() != id.Key():
+	case other && d.Gated(): // Install does it
+	case other:
 		// RESET ALL comes first: the last user may have left settings (a statement_timeout of 1 ms, a thousand temporary
 		// tables) that make DISCARD ALL fail. RESET ROLE is part of neither in all versions.
 		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
@@ -93,7 +102,6 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 			seed := strconv.FormatFloat(s.Seed(), 'f', -1, 64)
 			dst, steps = wire.AppendFunctionCall(dst, setSeed, []byte(seed)), append(steps, StepCall)
 		}
-		wiped = true
 	case s.settings != set && s.settings != nil:
 		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
 		wiped = true
@@ -101,10 +109,10 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 	if wiped {
 		s.settings = nil
 	}
-	if id.Claims == nil {
+	if id.Claims == nil && !d.Gated() {
 		s.until = time.Time{}
 	} else if wiped || !same || (!s.until.IsZero() && !now.Before(s.until)) {
-		dst, steps, s.until = d.Install(dst, steps, s, id, now)
+		dst, steps, s.until = d.Install(dst, steps, s, id, other, now)
 	}
 	s.id, s.soiled = id, false
 	if s.settings != set {
@@ -126,27 +134,12 @@ func Rollback(dst []byte) ([]byte, Steps) {
 	return wire.AppendQuery(dst, "ROLLBACK"), Steps{StepRollback}
 }
 
-// None is the dialect of databases without a trusted context. An identity with claims must not get here: the
-// configuration check refuses it, and so does Install by never becoming valid.
-type None struct{}
-
-// Hello asks nothing.
-func (None) Hello() []byte { return nil }
-
-// Bind has nothing to take.
-func (None) Bind(*Session, []string, time.Time) error { return nil }
-
-// Install adds nothing: claims are not carried.
-func (None) Install(dst []byte, steps Steps, _ *Session, _ *claimpool.Identity, _ time.Time) ([]byte, Steps, time.Time) {
-	return dst, steps, time.Time{}
-}
-
-// Gated is false: without a gate the replies are awaited.
-func (None) Gated() bool { return false }
-
 // Wiped notes that the client has run RESET ALL or DISCARD ALL: the next hand-over, to the same identity too, installs the
 // context and the settings again.
 func (s *Session) Wiped() { s.settings, s.until = nil, time.Unix(0, 1) }
+
+// Dropped notes that the database has taken the context away: the next hand-over installs it again.
+func (s *Session) Dropped() { s.until = time.Unix(0, 1) }
 
 // Soil notes that the connection holds state that even its own identity must not find: the next hand-over resets it.
 func (s *Session) Soil() { s.soiled = true }

@@ -1,0 +1,151 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/trusted"
+)
+
+// startNative is startTenants with the extension in place of the SQL dialect.
+func startNative(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
+	t.Helper()
+	n := pgtest.StartNative(t, inst)
+	f := &tenants{cluster: n.Cluster, database: n.NewDatabase(t), issuer: pgtest.NewIssuer(t, "https://issuer.test")}
+	f.role, f.password = n.NewRole(t)
+	n.Install(t, f.database)
+	role := pgx.Identifier{f.role}.Sanitize()
+	n.Exec(t, f.database, fmt.Sprintf(`
+		CREATE TABLE note (id int PRIMARY KEY, tenant text NOT NULL, body text);
+		INSERT INTO note SELECT n, 't' || n %% 50, 'note ' || n FROM generate_series(0, 499) n;
+		ALTER TABLE note ENABLE ROW LEVEL SECURITY;
+		ALTER TABLE note FORCE ROW LEVEL SECURITY;
+		CREATE POLICY own ON note USING (tenant = (SELECT jwt('tenant_id')));
+		GRANT SELECT, INSERT, UPDATE, DELETE ON note TO %s;
+		ALTER ROLE %s SET claimpool.gate = on;`, role, role))
+	o := pgtest.ProxyOptions{
+		Cluster: n.Cluster, Database: f.database, Role: f.role, Password: f.password,
+		Dialect: &trusted.Native{Key: n.Key},
+		Rules:   []auth.Rule{pgtest.JWTRule(t, f.role, f.issuer)},
+	}
+	if change != nil {
+		change(&o)
+	}
+	f.Proxy = pgtest.StartProxy(t, o)
+	return f
+}
+
+func TestNativeTenantsShareServers(t *testing.T) {
+	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
+		f := startNative(t, inst, func(o *pgtest.ProxyOptions) {
+			o.Pool = pgtest.DefaultPool()
+			o.Pool.Size = 3
+		})
+		var wg sync.WaitGroup
+		errs := make(chan error, 50)
+		pids := sync.Map{}
+		for i := range 20 {
+			tenant := fmt.Sprintf("t%d", i)
+			c := f.connect(t, tenant)
+			wg.Go(func() { errs <- checkOwnRows(t.Context(), c, tenant, 100, &pids) })
+		}
+		wg.Wait()
+		close(errs)
+		for err := range errs {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestNativeSurvivesErrors: a failed transaction takes the context away; the next one must find it again, in a pipeline too.
+func TestNativeSurvivesErrors(t *testing.T) {
+	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
+		for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
+			f := startNative(t, inst, func(o *pgtest.ProxyOptions) {
+				o.Pool = pgtest.DefaultPool()
+				o.Pool.Size, o.Pool.Mode = 1, mode
+			})
+			c := f.connect(t, "t7")
+			for range 3 {
+				if _, err := c.Exec(t.Context(), "SELECT 1/0"); err == nil {
+					t.Fatal("divided by zero")
+				}
+				if got := value(t, c, "SELECT count(*) FROM note"); got != "10" {
+					t.Errorf("%s: saw %s rows after an error", mode, got)
+				}
+			}
+			tx, err := c.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			inner, err := tx.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := inner.Exec(t.Context(), "SELECT 1/0"); err == nil {
+				t.Fatal("divided by zero")
+			}
+			if err := inner.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var rows int
+			if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM note").Scan(&rows); err != nil || rows != 10 {
+				t.Errorf("%s: %d rows behind a savepoint, %v", mode, rows, err)
+			}
+			if err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			batches := c.PgConn().StartPipeline(context.Background())
+			for _, sql := range []string{"SELECT 1/0", "SELECT count(*)::text FROM note", "SELECT 2/0", "SELECT count(*)::text FROM note"} {
+				batches.SendQueryParams(sql, nil, nil, nil, nil)
+				if err := batches.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := ""
+			for {
+				result, err := batches.GetResults()
+				if err != nil {
+					got += "error "
+					continue
+				}
+				if result == nil {
+					break
+				}
+				got += pipelineResult(result)
+			}
+			if err := batches.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if want := "error sync 10 sync error sync 10 sync "; got != want {
+				t.Errorf("%s: pipeline gave %q, want %q", mode, got, want)
+			}
+		}
+	})
+}
+
+// pipelineResult is one word for what a pipeline gave.
+func pipelineResult(result any) string {
+	switch r := result.(type) {
+	case *pgconn.ResultReader:
+		read := r.Read()
+		if read.Err != nil {
+			return "error "
+		}
+		return string(read.Rows[0][0]) + " "
+	case *pgconn.PipelineSync:
+		return "sync "
+	}
+	return "? "
+}
