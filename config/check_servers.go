@@ -86,6 +86,8 @@ func (k *checker) context(key string, tc Context) {
 	switch {
 	case tc.Dialect == "none" && tc.KeyFile != "":
 		k.wrong(key+".dialect", "is missing", `With a key_file, say "dialect: sql" or "dialect: native".`)
+	case tc.Dialect == "native" && tc.KeyFile == "":
+		k.wrong(key+".key_file", "is missing", `Run "claimpool db native-key --key-file FILE", and name that file here.`)
 	case tc.Dialect != "none" && tc.KeyFile == "":
 		k.wrong(key+".key_file", "is missing", `Run "claimpool db install --key-file FILE", and name that file here.`)
 	default:

@@ -294,7 +294,8 @@ type Context struct {
 	// claimpool extension.
 	Dialect string `yaml:"dialect" values:"none|sql|native" short:"yes"`
 
-	// The key that seals the claims, as "claimpool db install --key-file" wrote it. Read again when it changes.
+	// The key that seals the claims, as "claimpool db install --key-file" wrote it (sql) or "claimpool db native-key" (native).
+	// Read again when it changes.
 	KeyFile string `yaml:"key_file" path:"yes"`
 
 	// How long after it was handed over a context may begin to be used by a transaction; for the dialect sql.

@@ -124,6 +124,12 @@ func dialectOf(c config.Context, key []byte) (trusted.Dialect, error) {
 			return nil, fmt.Errorf("context.key_file: %w", err)
 		}
 		return &trusted.SQL{Key: k, Window: c.Window}, nil
+	case "native":
+		k, err := trusted.ParseNativeKey(key)
+		if err != nil {
+			return nil, fmt.Errorf("context.key_file: %w", err)
+		}
+		return &trusted.Native{Key: k}, nil
 	}
 	return nil, fmt.Errorf("context.dialect: %q is not known to this version", c.Dialect)
 }

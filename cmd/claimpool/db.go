@@ -13,10 +13,11 @@ import (
 )
 
 type dbCommands struct {
-	Install dbInstallCommand `cmd:"" help:"Install or upgrade the functions that verify and read claims."`
-	Status  dbStatusCommand  `cmd:"" help:"Say what is installed, and what is unsafe."`
-	Remove  dbRemoveCommand  `cmd:"" help:"Remove everything that install made."`
-	Key     dbKeyCommands    `cmd:"" help:"Add and remove keys, to rotate them."`
+	Install dbInstallCommand   `cmd:"" help:"Install or upgrade the functions that verify and read claims."`
+	Status  dbStatusCommand    `cmd:"" help:"Say what is installed, and what is unsafe."`
+	Remove  dbRemoveCommand    `cmd:"" help:"Remove everything that install made."`
+	Native  dbNativeKeyCommand `cmd:"" name:"native-key" help:"Make the proxy's key for databases with the claimpool extension."`
+	Key     dbKeyCommands      `cmd:"" help:"Add and remove keys, to rotate them."`
 }
 
 // dbFlags are shared by the commands that talk to a database.
