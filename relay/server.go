@@ -107,8 +107,6 @@ func (r *Relay) ready(status byte) error {
 	case !r.unsure:
 		return violation("server is ready without having been asked")
 	}
-	r.unsure = r.unsure || r.swallowed
-	r.copyIn = false
 	if !r.Busy() {
 		r.early = false
 	}
