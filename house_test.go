@@ -51,7 +51,7 @@ var rooms = map[string]room{
 	"cmd/claimpool": {"*", "", "flags and wiring"},
 	"pgtest":        {"*", "", "the test harness"},
 
-	"bench":        {"bench/epoll bench/fakepg bench/load bench/pgmsg bench/proc cluster", "log", "a benchmark that shares code with its subject shares its mistakes"},
+	"bench":        {"bench/epoll bench/fakepg bench/load bench/pgmsg bench/proc cluster database", "log", "a benchmark that shares code with its subject shares its mistakes; it installs the SQL dialect as a user would"},
 	"bench/epoll":  {"", "log", "it is the thinnest layer over the system"},
 	"bench/fakepg": {"bench/epoll bench/pgmsg", "log", "a benchmark that shares code with its subject shares its mistakes"},
 	"bench/load":   {"bench/epoll bench/pgmsg bench/proc", "log", "a benchmark that shares code with its subject shares its mistakes"},
@@ -85,7 +85,7 @@ var modules = map[string]struct{ rooms, why string }{
 	"github.com/go-jose/go-jose/v4":    {"token keyset tests", "JOSE, under the rules of package token"},
 	"github.com/goccy/go-yaml":         {"config", "YAML with the place of every node, for messages"},
 	"github.com/alecthomas/kong":       {"cmd/claimpool", "the command line"},
-	"github.com/jackc/pgx/v5":          {"database cmd/claimpool pgtest tests", "to talk to PostgreSQL outside of the proxy's path, and as an oracle"},
+	"github.com/jackc/pgx/v5":          {"database cmd/claimpool pgtest bench tests", "to talk to PostgreSQL outside of the proxy's path, and as an oracle"},
 	"github.com/xdg-go/stringprep":     {"scram", "SASLprep (RFC 4013)"},
 	"github.com/coreos/go-systemd/v22": {"cmd/claimpool", "tells systemd that we are ready"},
 	"golang.org/x/sys":                 {"loop proxy server cmd/claimpool tests", "system calls that package syscall has not"},
