@@ -94,9 +94,7 @@ func TestHandover(t *testing.T) {
 		t.Cleanup(func() { conn.Conn.Close() })
 		d := &trusted.SQL{Key: p.key, Window: 5 * time.Second}
 		ts := &trusted.Session{PID: conn.PID}
-		if err := d.Bind(ts, exchange(t, conn.Conn, d.Hello()), time.Now()); err != nil {
-			t.Fatal(err)
-		}
+		greet(t, conn.Conn, d, ts)
 		for _, who := range []string{"alice", "bob", "alice"} {
 			id := claimpool.NewIdentity(claimpool.MethodJWT, "iss", who, p.role, []byte(`{"sub":"`+who+`"}`), []byte(who), time.Time{})
 			handOver(t, conn.Conn, d, ts, id)
@@ -105,6 +103,18 @@ func TestHandover(t *testing.T) {
 			}
 		}
 	})
+}
+
+// greet is what the proxy does with a new connection.
+func greet(t testing.TB, conn io.ReadWriter, d *trusted.SQL, s *trusted.Session) {
+	t.Helper()
+	ask, err := d.Greet(s, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ask, err = d.Greet(s, exchange(t, conn, ask), time.Now()); err != nil || ask != nil {
+		t.Fatalf("greeting: %q, %v", ask, err)
+	}
 }
 
 // fastpath opens a connection of the pool and hands it over with the proxy's own bytes.
@@ -116,9 +126,7 @@ func fastpath(t testing.TB, p *prepared, claims string) io.ReadWriter {
 	}
 	t.Cleanup(func() { conn.Conn.Close() })
 	d, ts := &trusted.SQL{Key: p.key, Window: 5 * time.Second}, &trusted.Session{PID: conn.PID}
-	if err := d.Bind(ts, exchange(t, conn.Conn, d.Hello()), time.Now()); err != nil {
-		t.Fatal(err)
-	}
+	greet(t, conn.Conn, d, ts)
 	handOver(t, conn.Conn, d, ts, claimpool.NewIdentity(claimpool.MethodJWT, "iss", "sub", p.role, []byte(claims), nil, time.Time{}))
 	return conn.Conn
 }
