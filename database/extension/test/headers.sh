@@ -10,10 +10,14 @@ apt=$(mktemp -d)
 trap 'rm -rf "$apt"' EXIT
 chmod 755 "$apt"
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$cache"
-cat >"$apt/sources.list" <<END
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main
-deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main
-END
+# From where this system gets its own packages.
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+	awk '$1 == "Debian" && $2 == "Debian" { print $3; exit }')
+[ -n "$mirror" ] && [ -e $keyring ] || { echo "headers of PostgreSQL $*: only from Debian's packages, and this is not Debian"; exit 0; }
+for suite in trixie sid; do
+	echo "deb [signed-by=$keyring] $mirror $suite main"
+done >"$apt/sources.list"
 
 get() {
 	apt-get -qq -o APT::Sandbox::User=root -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null \
