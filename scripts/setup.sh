@@ -131,6 +131,7 @@ test | versions)
 	server
 	headers
 	pgbouncer
+	sh database/extension/test/headers.sh 18
 	binaries 18 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2
 	command -v openssl >/dev/null || install openssl
 	sh scripts/setup-drivers.sh
