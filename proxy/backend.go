@@ -72,6 +72,7 @@ func (s *backend) handOver(c *client, now time.Time) {
 	}
 	h.scratch = b
 	s.ask(handingOver, b, steps, handoverTimeout)
+	s.replies.Compare(c.settings)
 	if c.kept { // the session goes on, and so does its LISTEN
 		s.replies.KeepNews()
 	}
@@ -122,7 +123,7 @@ func (s *backend) take(b []byte) int {
 		s.release(s.pool.hub.loop.Now())
 	default:
 		s.state = serving
-		s.client.received()
+		s.client.received(s.replies.Settled())
 	}
 	if n < len(b) {
 		s.conn.Resume()

@@ -154,8 +154,15 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	return 0
 }
 
-// received says that the hand-over is complete.
-func (c *client) received() {
+// received says that the hand-over is complete. settled are the client's own settings as PostgreSQL writes them: the client
+// is told what it would have been told at login, had there been a server.
+func (c *client) received(settled [][2]string) {
+	for _, kv := range settled {
+		if name := c.pool.reported(kv[0]); name != "" {
+			c.conn.Write(wire.AppendParameterStatus(nil, name, kv[1]))
+			c.observe(name, kv[1])
+		}
+	}
 	c.state = relaying
 	c.conn.Resume()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -79,8 +80,8 @@ func (p *Proxy) leave(sp *sharedPool) {
 	p.mu.Unlock()
 }
 
-// reported gives what a client is told at its login, after a first server has been reached. It blocks.
-func (sp *sharedPool) reported(ctx context.Context) ([][2]string, error) {
+// parameters gives what a client is told at its login, after a first server has been reached. It blocks.
+func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
 	answer := make(chan reported, 1)
 	if !sp.hub.loop.Post(func() { sp.ask(answer) }) {
 		return nil, errStopping
@@ -329,6 +330,16 @@ func (sp *sharedPool) reconfigure(db *Database) {
 		}
 	}
 	sp.grow(sp.hub.loop.Now())
+}
+
+// reported gives the name under which servers report a setting to their clients; empty when they do not.
+func (sp *sharedPool) reported(name string) string {
+	for _, kv := range sp.params {
+		if strings.EqualFold(kv[0], name) {
+			return kv[0]
+		}
+	}
+	return ""
 }
 
 func (sp *sharedPool) name() string { return sp.key.database + "/" + sp.key.role }

@@ -136,7 +136,7 @@ func (v *visitor) Receive(limit int) (byte, []byte, error) {
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 	over := v.conn.slot.waiting()
-	reported, err := v.pool.reported(ctx)
+	reported, err := v.pool.parameters(ctx)
 	over()
 	if err != nil {
 		return err

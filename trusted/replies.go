@@ -33,6 +33,8 @@ type Replies struct {
 	answered bool // the step at the front has had its reply and waits for ReadyForQuery
 	keeping  bool // collect news
 	news     []byte
+	settings [][2]string // those of the steps StepSetting to come
+	settled  [][2]string
 }
 
 // Expect starts the check.
@@ -48,6 +50,12 @@ func (r *Replies) News() []byte {
 	r.news = nil
 	return b
 }
+
+// Compare says which settings the steps StepSetting carry; see Settled.
+func (r *Replies) Compare(set *Settings) { r.settings = set.list }
+
+// Settled gives the settings whose value PostgreSQL writes in another way than the client has: "German, DMY" for "german".
+func (r *Replies) Settled() [][2]string { return r.settled }
 
 // Done reports whether every step has had its reply.
 func (r *Replies) Done() bool { return len(r.steps) == 0 }
@@ -102,6 +110,16 @@ func (r *Replies) message(typ byte, body []byte) error {
 	case wire.MsgFunctionCallResponse:
 		if r.answered || (r.steps[0] != StepCall && r.steps[0] != StepSetting) {
 			return errReply
+		}
+		if r.steps[0] == StepSetting && len(r.settings) > 0 {
+			value, err := wire.ParseFunctionCallResponse(body)
+			if err != nil {
+				return errReply
+			}
+			if kv := r.settings[0]; string(value) != kv[1] {
+				r.settled = append(r.settled, [2]string{kv[0], string(value)})
+			}
+			r.settings = r.settings[1:]
 		}
 	case wire.MsgErrorResponse:
 		fields, err := wire.ParseError(body)

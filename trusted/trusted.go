@@ -150,6 +150,9 @@ func ClientsFault(r *Replies, e *claimpool.Error) bool {
 	if r.Done() || r.steps[0] != StepSetting || len(e.Code) < 2 {
 		return false
 	}
-	class := e.Code[:2]
-	return class == "22" || class == "42" || class == "0A"
+	switch e.Code[:2] {
+	case "08", "53", "57", "58", "XX": // the server's trouble, or a neighbour's pg_cancel_backend
+		return false
+	}
+	return true
 }
