@@ -14,6 +14,20 @@ type Settings struct {
 // List gives the settings, sorted by name. It must not be changed.
 func (s *Settings) List() [][2]string { return s.list }
 
+// foreign reports whether the connection expects texts in another encoding than UTF-8.
+func (s *Settings) foreign() bool {
+	if s == nil {
+		return false
+	}
+	for _, kv := range s.list {
+		if strings.EqualFold(kv[0], "client_encoding") {
+			name := strings.ReplaceAll(strings.ToUpper(kv[1]), "-", "")
+			return name != "UTF8" && name != "UNICODE"
+		}
+	}
+	return false
+}
+
 // maxSets bounds the table of sets: clients choose what is in it.
 const maxSets = 10_000
 
