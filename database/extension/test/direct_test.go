@@ -149,64 +149,8 @@ func TestAttackDirectTokens(t *testing.T) {
 		admin := s.login(t, "postgres")
 		admin.mustExec("alter database postgres set jwt.issuer = 'https://idp'; alter database postgres set jwt.audience = 'db'; " +
 			"alter database postgres set jwt.type = 'at+jwt'; alter database postgres set jwt.max_lifetime = '2h'; alter database postgres set jwt.leeway = 5")
-		header := `{"alg":"EdDSA","typ":"at+jwt"}`
-		now := time.Now().Unix()
-		good := func(more string) string { return claims(`,"iss":"https://idp","aud":["x","db"]` + more) }
-		der, _ := x509.MarshalPKIXPublicKey(key.Public())
-		_, other, _ := ed25519.GenerateKey(rand.Reader)
-		valid := mint(t, key, header, good(""))
 		c := s.login(t, "plain")
-		for _, row := range []struct{ name, token, reason string }{
-			{"good", valid, ""},
-			{"name of RFC 9864", mint(t, key, `{"alg":"Ed25519","typ":"AT+JWT"}`, good("")), ""},
-			{"type with application/", mint(t, key, `{"alg":"EdDSA","typ":"application/at+jwt"}`, good("")), ""},
-			{"one audience", mint(t, key, header, claims(`,"iss":"https://idp","aud":"db"`)), ""},
-			{"expired within the leeway", mint(t, key, header, fmt.Sprintf(`{"exp":%d,"iss":"https://idp","aud":"db"}`, now-1)), ""},
-			{"another key", mint(t, other, header, good("")), "signature verification failed"},
-			{"HMAC with the public key's bytes", mint(t, der, `{"alg":"HS256","typ":"at+jwt"}`, good("")), "no key defined"},
-			{"HMAC with the raw public key", mint(t, []byte(key.Public().(ed25519.PublicKey)), `{"alg":"HS256","typ":"at+jwt"}`, good("")), "no key defined"},
-			{"HMAC with the setting's text", mint(t, []byte(b64(der)), `{"alg":"HS256","typ":"at+jwt"}`, good("")), "no key defined"},
-			{"alg none", mint(t, key, `{"alg":"none","typ":"at+jwt"}`, good("")), "unknown/unsupported algorithm"},
-			{"alg nOnE without a signature", b64([]byte(`{"alg":"nOnE"}`)) + "." + b64([]byte(good(""))) + ".", "unknown/unsupported algorithm"},
-			{"alg of another key type", mint(t, key, `{"alg":"ES256","typ":"at+jwt"}`, good("")), "no key defined"},
-			{"alg is a number", mint(t, key, `{"alg":1}`, good("")), "unknown/unsupported algorithm"},
-			{"no alg", mint(t, key, `{"typ":"at+jwt"}`, good("")), "unknown/unsupported algorithm"},
-			{"empty header", "e30.e30.", "unknown/unsupported algorithm"},
-			{"header is an array", mint(t, key, `[]`, good("")), "failed to decode header"},
-			{"duplicate alg", mint(t, key, `{"alg":"EdDSA","alg":"EdDSA"}`, good("")), "failed to decode header"},
-			{"duplicate alg, escaped", mint(t, key, `{"alg":"EdDSA","\u0061lg":"none"}`, good("")), "failed to decode header"},
-			{"crit", mint(t, key, `{"alg":"EdDSA","crit":["exp"],"exp":1}`, good("")), "token has a critical header that is not supported"},
-			{"empty crit", mint(t, key, `{"alg":"EdDSA","crit":[]}`, good("")), "token has a critical header that is not supported"},
-			{"duplicate claim", mint(t, key, header, good(`,"sub":"you"`)), "failed to decode body"},
-			{"duplicate claim inside", mint(t, key, header, good(`,"o":{"a":1,"a":2}`)), "failed to decode body"},
-			{"NUL", mint(t, key, header, good(`,"x":"\u0000"`)), "failed to decode body"},
-			{"lone surrogate", mint(t, key, header, good(`,"x":"\ud800"`)), "failed to decode body"},
-			{"not UTF-8", mint(t, key, header, good(",\"x\":\"\xff\"")), "failed to decode body"},
-			{"deep", mint(t, key, header, good(`,"x":`+strings.Repeat("[", 10000)+strings.Repeat("]", 10000))), "failed to decode body"},
-			{"body is a string", mint(t, key, header, `"x"`), "failed to decode body"},
-			{"padding", strings.Replace(valid, ".", "=.", 1), "failed to decode header"},
-			{"newline", valid + "\n", "failed to decode signature"},
-			{"standard alphabet", valid[:len(valid)-3] + "+/A", "failed to decode signature"},
-			{"five parts", valid + ".x.y", "failed to parse JWT token signature (extra separator)"},
-			{"two parts", valid[:strings.LastIndex(valid, ".")], "failed to parse JWT token body (separator not found)"},
-			{"too long", valid + strings.Repeat("A", 70000), "token is too long"},
-			{"a million dots", strings.Repeat(".", 1000000), "token is too long"},
-			{"no expiry", mint(t, key, header, `{"iss":"https://idp","aud":"db"}`), "token does not expire"},
-			{"expiry is a string", mint(t, key, header, fmt.Sprintf(`{"iss":"https://idp","aud":"db","exp":"%d"}`, now+100)), "token has a bad expiry"},
-			{"expiry is huge", mint(t, key, header, `{"iss":"https://idp","aud":"db","exp":1e400}`), "token has a bad expiry"},
-			{"expiry is negative", mint(t, key, header, `{"iss":"https://idp","aud":"db","exp":-1}`), "token has a bad expiry"},
-			{"expiry is null", mint(t, key, header, `{"iss":"https://idp","aud":"db","exp":null}`), "token has a bad expiry"},
-			{"expired", mint(t, key, header, fmt.Sprintf(`{"iss":"https://idp","aud":"db","exp":%d}`, now-10)), "token has expired"},
-			{"not yet", mint(t, key, header, good(fmt.Sprintf(`,"nbf":%d`, now+60))), "token is not valid yet"},
-			{"issued in the future", mint(t, key, header, good(fmt.Sprintf(`,"iat":%d`, now+60))), "token was issued in the future"},
-			{"lives too long", mint(t, key, header, fmt.Sprintf(`{"iss":"https://idp","aud":"db","exp":%d}`, now+10000)), "token lives too long"},
-			{"issued long ago", mint(t, key, header, good(fmt.Sprintf(`,"iat":%d`, now-10000))), "token lives too long"},
-			{"another issuer", mint(t, key, header, claims(`,"iss":"https://idp/","aud":"db"`)), "token is from another issuer"},
-			{"issuer is an array", mint(t, key, header, claims(`,"iss":["https://idp"],"aud":"db"`)), "token is from another issuer"},
-			{"another audience", mint(t, key, header, claims(`,"iss":"https://idp","aud":["DB","d"]`)), "token is for another audience"},
-			{"no audience", mint(t, key, header, claims(`,"iss":"https://idp"`)), "token is for another audience"},
-			{"another type", mint(t, key, edHeader, good("")), "token is of another type"},
-		} {
+		for _, row := range directTokens(t, key) {
 			r := c.exec("set jwt.context = '" + row.token + "'")
 			if row.reason == "" && r.code() != "" || row.reason != "" && (r.code() != "28000" || r.errors[0].Message != row.reason) {
 				t.Errorf("%s: %s, want %q", row.name, describe(r), row.reason)
@@ -216,6 +160,82 @@ func TestAttackDirectTokens(t *testing.T) {
 			}
 			c.mustExec("reset jwt.context")
 		}
+
+	})
+}
+
+// tokenHeader and goodClaims are what the rules of TestAttackDirectTokens accept.
+const tokenHeader = `{"alg":"EdDSA","typ":"at+jwt"}`
+
+func goodClaims(more string) string { return claims(`,"iss":"https://idp","aud":["x","db"]` + more) }
+
+type directToken struct{ name, token, reason string }
+
+func directTokens(t testing.TB, key ed25519.PrivateKey) []directToken {
+	header, good, now := tokenHeader, goodClaims, time.Now().Unix()
+	der, _ := x509.MarshalPKIXPublicKey(key.Public())
+	_, other, _ := ed25519.GenerateKey(rand.Reader)
+	valid := mint(t, key, header, good(""))
+	return []directToken{
+		{"good", valid, ""},
+		{"name of RFC 9864", mint(t, key, `{"alg":"Ed25519","typ":"AT+JWT"}`, good("")), ""},
+		{"type with application/", mint(t, key, `{"alg":"EdDSA","typ":"application/at+jwt"}`, good("")), ""},
+		{"one audience", mint(t, key, header, claims(`,"iss":"https://idp","aud":"db"`)), ""},
+		{"expired within the leeway", mint(t, key, header, fmt.Sprintf(`{"exp":%d,"iss":"https://idp","aud":"db"}`, now-1)), ""},
+		{"another key", mint(t, other, header, good("")), "signature verification failed"},
+		{"HMAC with the public key's bytes", mint(t, der, `{"alg":"HS256","typ":"at+jwt"}`, good("")), "no key defined"},
+		{"HMAC with the raw public key", mint(t, []byte(key.Public().(ed25519.PublicKey)), `{"alg":"HS256","typ":"at+jwt"}`, good("")), "no key defined"},
+		{"HMAC with the setting's text", mint(t, []byte(b64(der)), `{"alg":"HS256","typ":"at+jwt"}`, good("")), "no key defined"},
+		{"alg none", mint(t, key, `{"alg":"none","typ":"at+jwt"}`, good("")), "unknown/unsupported algorithm"},
+		{"alg nOnE without a signature", b64([]byte(`{"alg":"nOnE"}`)) + "." + b64([]byte(good(""))) + ".", "unknown/unsupported algorithm"},
+		{"alg of another key type", mint(t, key, `{"alg":"ES256","typ":"at+jwt"}`, good("")), "no key defined"},
+		{"alg is a number", mint(t, key, `{"alg":1}`, good("")), "unknown/unsupported algorithm"},
+		{"no alg", mint(t, key, `{"typ":"at+jwt"}`, good("")), "unknown/unsupported algorithm"},
+		{"empty header", "e30.e30.", "unknown/unsupported algorithm"},
+		{"header is an array", mint(t, key, `[]`, good("")), "failed to decode header"},
+		{"duplicate alg", mint(t, key, `{"alg":"EdDSA","alg":"EdDSA"}`, good("")), "failed to decode header"},
+		{"duplicate alg, escaped", mint(t, key, `{"alg":"EdDSA","\u0061lg":"none"}`, good("")), "failed to decode header"},
+		{"crit", mint(t, key, `{"alg":"EdDSA","crit":["exp"],"exp":1}`, good("")), "token has a critical header that is not supported"},
+		{"empty crit", mint(t, key, `{"alg":"EdDSA","crit":[]}`, good("")), "token has a critical header that is not supported"},
+		{"duplicate claim", mint(t, key, header, good(`,"sub":"you"`)), "failed to decode body"},
+		{"duplicate claim inside", mint(t, key, header, good(`,"o":{"a":1,"a":2}`)), "failed to decode body"},
+		{"NUL", mint(t, key, header, good(`,"x":"\u0000"`)), "failed to decode body"},
+		{"lone surrogate", mint(t, key, header, good(`,"x":"\ud800"`)), "failed to decode body"},
+		{"not UTF-8", mint(t, key, header, good(",\"x\":\"\xff\"")), "failed to decode body"},
+		{"deep", mint(t, key, header, good(`,"x":`+strings.Repeat("[", 10000)+strings.Repeat("]", 10000))), "failed to decode body"},
+		{"body is a string", mint(t, key, header, `"x"`), "failed to decode body"},
+		{"padding", strings.Replace(valid, ".", "=.", 1), "failed to decode header"},
+		{"newline", valid + "\n", "failed to decode signature"},
+		{"standard alphabet", valid[:len(valid)-3] + "+/A", "failed to decode signature"},
+		{"five parts", valid + ".x.y", "failed to parse JWT token signature (extra separator)"},
+		{"two parts", valid[:strings.LastIndex(valid, ".")], "failed to parse JWT token body (separator not found)"},
+		{"too long", valid + strings.Repeat("A", 70000), "token is too long"},
+		{"a million dots", strings.Repeat(".", 1000000), "token is too long"},
+		{"no expiry", mint(t, key, header, `{"iss":"https://idp","aud":"db"}`), "token does not expire"},
+		{"expiry is a string", mint(t, key, header, fmt.Sprintf(`{"iss":"https://idp","aud":"db","exp":"%d"}`, now+100)), "token has a bad expiry"},
+		{"expiry is huge", mint(t, key, header, `{"iss":"https://idp","aud":"db","exp":1e400}`), "token has a bad expiry"},
+		{"expiry is negative", mint(t, key, header, `{"iss":"https://idp","aud":"db","exp":-1}`), "token has a bad expiry"},
+		{"expiry is null", mint(t, key, header, `{"iss":"https://idp","aud":"db","exp":null}`), "token has a bad expiry"},
+		{"expired", mint(t, key, header, fmt.Sprintf(`{"iss":"https://idp","aud":"db","exp":%d}`, now-10)), "token has expired"},
+		{"not yet", mint(t, key, header, good(fmt.Sprintf(`,"nbf":%d`, now+60))), "token is not valid yet"},
+		{"issued in the future", mint(t, key, header, good(fmt.Sprintf(`,"iat":%d`, now+60))), "token was issued in the future"},
+		{"lives too long", mint(t, key, header, fmt.Sprintf(`{"iss":"https://idp","aud":"db","exp":%d}`, now+10000)), "token lives too long"},
+		{"issued long ago", mint(t, key, header, good(fmt.Sprintf(`,"iat":%d`, now-10000))), "token lives too long"},
+		{"another issuer", mint(t, key, header, claims(`,"iss":"https://idp/","aud":"db"`)), "token is from another issuer"},
+		{"issuer is an array", mint(t, key, header, claims(`,"iss":["https://idp"],"aud":"db"`)), "token is from another issuer"},
+		{"another audience", mint(t, key, header, claims(`,"iss":"https://idp","aud":["DB","d"]`)), "token is for another audience"},
+		{"no audience", mint(t, key, header, claims(`,"iss":"https://idp"`)), "token is for another audience"},
+		{"another type", mint(t, key, edHeader, good("")), "token is of another type"},
+	}
+}
+
+// TestAttackDirectSettings: the attacker has a token of his own and wants it, or his own key, to count for others.
+func TestAttackDirectSettings(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s, key := direct(t, inst)
+		_, other, _ := ed25519.GenerateKey(rand.Reader)
+		good, header, valid := goodClaims, tokenHeader, mint(t, key, tokenHeader, goodClaims(""))
+		c, admin := s.login(t, "plain"), s.login(t, "postgres")
 		for name, sql := range map[string]string{
 			"role":             "alter role plain set jwt.context = '%s'",
 			"current user":     "alter role current_user set jwt.context = '%s'",
@@ -272,11 +292,6 @@ func TestDirectKeys(t *testing.T) {
 			{"kty": "RSA", "n": b64(rsaKey.N.Bytes()), "e": "AQAB", "alg": "RS256", "kid": "rsa", "use": "sig"},
 			{"kty": "EC", "crv": "P-256", "x": b64(point.Bytes()[1:33]), "y": b64(point.Bytes()[33:]), "kid": "ec"},
 		}})
-		accepts := func(token string) bool {
-			r := admin.exec("set jwt.context = '" + token + "'")
-			admin.mustExec("reset jwt.context")
-			return r.code() == ""
-		}
 		admin.mustExec("set jwt.keys = '" + string(set) + "'")
 		for _, row := range []struct {
 			name, token string
@@ -290,7 +305,7 @@ func TestDirectKeys(t *testing.T) {
 			{"kid is a path", mint(t, ed, `{"alg":"EdDSA","kid":"../../ed"}`, claims("")), false},
 			{"another algorithm than the key's", mint(t, rsaKey, `{"alg":"RS512","kid":"rsa"}`, claims("")), false},
 		} {
-			if accepts(row.token) != row.want {
+			if admin.accepts(row.token) != row.want {
 				t.Errorf("%s: want %v", row.name, row.want)
 			}
 		}
@@ -309,7 +324,7 @@ func TestDirectKeys(t *testing.T) {
 			return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 		}
 		admin.mustExec("set jwt.pubkey = '" + certificate(time.Now().Add(-time.Hour), time.Now().Add(time.Hour)) + "'")
-		if !accepts(mint(t, ec, `{"alg":"ES256"}`, claims(""))) {
+		if !admin.accepts(mint(t, ec, `{"alg":"ES256"}`, claims(""))) {
 			t.Error("a certificate's key was not taken")
 		}
 		if r := admin.exec("set jwt.pubkey = '" + certificate(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)) + "'"); r.code() != "22023" {
@@ -320,11 +335,17 @@ func TestDirectKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		admin.mustExec("set jwt.pubkey = '" + spki(t, weak) + "'")
-		if accepts(mint(t, weak, `{"alg":"RS256"}`, claims(""))) {
+		if admin.accepts(mint(t, weak, `{"alg":"RS256"}`, claims(""))) {
 			t.Error("a key of 1,024 bits was taken")
 		}
 		admin.mustExec("reset jwt.pubkey")
+	})
+}
 
+func TestDirectKeysFile(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
 		secret := make([]byte, 32) // rotation without a reload: the file is read at each verification
 		rand.Read(secret)
 		path := filepath.Join(s.DataDir(), "keys.json")
@@ -337,18 +358,25 @@ func TestDirectKeys(t *testing.T) {
 		s.set(t, admin, "jwt.keys_file", path)
 		defer s.set(t, admin, "jwt.keys_file", "")
 		one, two := mint(t, secret, `{"alg":"HS256","kid":"one"}`, claims("")), mint(t, secret, `{"alg":"HS256","kid":"two"}`, claims(""))
-		if !accepts(one) || accepts(two) {
+		if !admin.accepts(one) || admin.accepts(two) {
 			t.Error("keys_file with one key")
 		}
 		write("two")
-		if accepts(one) || !accepts(two) {
+		if admin.accepts(one) || !admin.accepts(two) {
 			t.Error("keys_file after rotation")
 		}
 		os.Chmod(path, 0o644)
-		if accepts(two) {
+		if admin.accepts(two) {
 			t.Error("a file that everybody can read was taken")
 		}
 	})
+}
+
+// accepts says whether a token is taken by SET.
+func (c *client) accepts(token string) bool {
+	r := c.exec("set jwt.context = '" + token + "'")
+	c.mustExec("reset jwt.context")
+	return r.code() == ""
 }
 
 func TestDirectExpiryAndSeal(t *testing.T) {
