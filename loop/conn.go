@@ -131,6 +131,18 @@ func (c *Conn) Resume() {
 // Kept is what has been read and not been used yet. It must not be changed, and is valid until the next call of the loop.
 func (c *Conn) Kept() []byte { return c.in }
 
+// Discard takes n bytes from the front of what is kept, as if the handler had used them.
+func (c *Conn) Discard(n int) {
+	if n == 0 {
+		return
+	}
+	c.in = c.in[:copy(c.in, c.in[n:])]
+	if len(c.in) == 0 {
+		c.loop.buffers.put(c.in)
+		c.in = nil
+	}
+}
+
 // event takes what the kernel said.
 func (c *Conn) event(what happening) {
 	c.flags |= what

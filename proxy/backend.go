@@ -61,14 +61,17 @@ func (s *backend) stale(now time.Time) bool {
 	return after > 0 && s.member.IdleFor(now) > after
 }
 
-// handOver is step 9: everything that makes the server the client's goes out in one write. The client's first message
-// follows when all replies have come: in a database without a gate nothing else can promise that it does not run under
-// somebody else's context.
-func (s *backend) handOver(c *client, now time.Time) {
+// handOver is step 9: everything that makes the server the client's goes out in one write. The client's first request,
+// which begins what it has sent, follows when all replies have come: in a database without a gate nothing else can promise
+// that it does not run under somebody else's context. Behind a gate it goes along.
+func (s *backend) handOver(c *client, sent []byte, now time.Time) {
 	h := s.pool.hub
 	b, steps := s.session.Handover(h.scratch[:0], s.pool.db.Dialect, c.identity, c.settings, now)
 	if len(steps) == 0 {
 		b, steps = trusted.Check(b, steps)
+	}
+	if s.session.Together() && steps.InstallOnly() {
+		b = append(b, c.goAlong(sent)...)
 	}
 	h.scratch = b
 	s.ask(handingOver, b, steps, handoverTimeout)
@@ -119,6 +122,9 @@ func (s *backend) take(b []byte) int {
 	}
 	s.timer.Stop()
 	switch {
+	case s.client == nil && s.relay.Busy(): // the client has left, and its request came along
+		s.state = serving
+		s.abandoned(false, s.pool.hub.loop.Now())
 	case s.state == rollingBack || s.client == nil:
 		s.release(s.pool.hub.loop.Now())
 	default:
@@ -150,8 +156,13 @@ func (s *backend) askFailed(err error) {
 	}
 	c.server = nil
 	c.attempts++
+	along := c.ahead > 0
+	c.ahead = 0
 	var e *claimpool.Error
 	switch {
+	case along && !errors.As(err, &e): // no word of the server: its request may have run
+		c.state = idle
+		c.fatal(lostInRequest(err))
 	case c.kept: // what the session has left on it is lost
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeConnectionFailure, Message: "server connection lost",
@@ -330,10 +341,14 @@ func (s *backend) lost(err error) {
 	case !whole:
 		c.leave("server connection lost in the middle of a message")
 	default:
-		c.fatal(&claimpool.Error{
-			Code: claimpool.CodeConnectionFailure, Message: "server closed the connection unexpectedly",
-			Hint: "The request may or may not have been carried out: check before you try again.", Cause: err,
-		})
+		c.fatal(lostInRequest(err))
+	}
+}
+
+func lostInRequest(err error) *claimpool.Error {
+	return &claimpool.Error{
+		Code: claimpool.CodeConnectionFailure, Message: "server closed the connection unexpectedly",
+		Hint: "The request may or may not have been carried out: check before you try again.", Cause: err,
 	}
 }
 

@@ -44,6 +44,7 @@ type client struct {
 	index    int32 // in hub.clients
 	id       uint32
 	state    clientState
+	ahead    int32 // in receiving: bytes of its request that have followed the hand-over
 	attempts uint8 // hand-overs that failed for the request at hand
 	long     bool  // protocol 3.2: a long cancel key
 	leaving  bool  // it has said goodbye, and its last requests are being answered
@@ -150,13 +151,31 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	}
 	c.state = receiving
 	c.conn.Pause()
-	s.handOver(c, now)
+	if b == nil {
+		b = c.conn.Kept()
+	}
+	s.handOver(c, b, now)
 	return 0
+}
+
+// goAlong gives the request at the front of what the client has sent, when it is whole: it follows the hand-over in the same
+// write. It stays in the client's connection until the hand-over has succeeded, for another server if it has not.
+func (c *client) goAlong(sent []byte) []byte {
+	r := &c.server.relay
+	n, _, err := r.FromClient(sent)
+	if err != nil || !r.Answering() {
+		r.Begin(false, true) // not whole, or nothing that has an answer: the ordinary way decides
+		return nil
+	}
+	c.ahead = int32(n)
+	return sent[:n]
 }
 
 // received says that the hand-over is complete. settled are the client's own settings as PostgreSQL writes them: the client
 // is told what it would have been told at login, had there been a server.
 func (c *client) received(settled [][2]string) {
+	c.conn.Discard(int(c.ahead))
+	c.ahead = 0
 	for _, kv := range settled {
 		if name := c.pool.reported(kv[0]); name != "" {
 			c.conn.Write(wire.AppendParameterStatus(nil, name, kv[1]))

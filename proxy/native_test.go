@@ -149,3 +149,28 @@ func pipelineResult(result any) string {
 	}
 	return "? "
 }
+
+// TestNativeRunsEveryRequestOnce: the request that follows a hand-over in the same write must not run again behind it, even
+// when a neighbour cancels hand-overs so that requests are tried again on another server.
+func TestNativeRunsEveryRequestOnce(t *testing.T) {
+	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
+		f := startNative(t, inst, func(o *pgtest.ProxyOptions) {
+			o.Pool = pgtest.DefaultPool()
+			o.Pool.Size = 1
+		})
+		f.cluster.Exec(t, f.database, "CREATE TABLE done (who text, n int); GRANT ALL ON done TO PUBLIC")
+		a, b := f.connect(t, "t1"), f.connect(t, "t2")
+		for n := range 100 {
+			for _, c := range []*pgx.Conn{a, b} {
+				if _, err := c.Exec(t.Context(), "INSERT INTO done VALUES (jwt('tenant_id'), $1)", n); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		admin := f.cluster.Connect(t, f.database, "postgres", "")
+		got := value(t, admin, "SELECT string_agg(w, ' ' ORDER BY w) FROM (SELECT who || ':' || count(*) || ':' || count(DISTINCT n) w FROM done GROUP BY who) x")
+		if got != "t1:100:100 t2:100:100" {
+			t.Errorf("inserted %s", got)
+		}
+	})
+}

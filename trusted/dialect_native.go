@@ -21,13 +21,16 @@ const toRegprocedure = 3479
 
 const (
 	challengeName = "claimpool.challenge()"
-	switchName    = "claimpool.switch(bytea)"
+	switchName    = "claimpool.switch(pg_catalog.bytea)"
 )
 
 // Pins is empty: the extension keeps its settings from everybody.
 func (*Native) Pins() [][2]string { return nil }
 
-// Greet finds the extension's two functions, and calls the first.
+// backendPID is the OID of pg_catalog.pg_backend_pid(), the same in all versions: what a closed gate must refuse.
+const backendPID = 2026
+
+// Greet finds the extension's two functions, calls the first, and tries the gate.
 func (d *Native) Greet(s *Session, answer []string, _ time.Time) (ask []byte, err error) {
 	switch n := s.native; {
 	case answer == nil:

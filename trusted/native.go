@@ -108,6 +108,7 @@ func (k *NativeKey) sessionKey(c *challenge) ([]byte, error) {
 type nativeSession struct {
 	switchOID uint32
 	asked     bool // challenge() has been called
+	gate      bool // the role's gate is on
 	kid       string
 	mac       hash.Hash
 	counter   uint64

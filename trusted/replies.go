@@ -22,6 +22,10 @@ const (
 // Steps are the requests that were sent, in order.
 type Steps []Step
 
+// InstallOnly reports whether the hand-over is the installation of a context and nothing else: then it has succeeded or
+// failed as a whole.
+func (s Steps) InstallOnly() bool { return len(s) == 1 && s[0] == StepCall }
+
 var stepTags = map[Step]string{StepReset: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK"}
 
 // maxReply is the longest reply to a step: set_config answers with the value, and claims are at most 64 KiB of token.

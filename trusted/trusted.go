@@ -75,6 +75,10 @@ func (s *Session) Ready(id *claimpool.Identity, set *Settings, now time.Time) bo
 	return s.settings == set && !s.soiled && s.same(id) && (s.until.IsZero() || now.Before(s.until))
 }
 
+// Together reports whether the client's first request may follow a hand-over in the same write: the gate is on, so that
+// nothing of it runs when the hand-over fails. In a session the replies are awaited.
+func (s *Session) Together() bool { return s.native != nil && s.native.gate && !s.Sessions }
+
 // same reports whether the installed context is the identity's own, to the byte.
 func (s *Session) same(id *claimpool.Identity) bool {
 	if s.id == id {
