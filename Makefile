@@ -15,6 +15,8 @@ demo:
 test: lint
 	sh scripts/setup.sh test
 	PGTEST_REQUIRE=1 go test -race ./...
+	$(MAKE) -C database/extension check-private
+	$(MAKE) -C database/extension fuzz-extension FUZZ_RUNS=20000
 
 # The same suite on every supported version of PostgreSQL.
 test-versions:
