@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/proxy"
@@ -131,10 +131,17 @@ func (f *plain) serverBusy(t *testing.T, text string) bool {
 // count counts server connections of the proxy's role.
 func (f *plain) count(t *testing.T, condition string) (n int) {
 	t.Helper()
-	admin := f.cluster.Connect(t, "postgres", "postgres", "")
-	defer admin.Close(t.Context())
-	err := admin.QueryRow(t.Context(), fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE usename = '%s' AND %s", f.role, condition)).Scan(&n)
+	admin, err := pgconn.Connect(t.Context(), f.cluster.DSN("postgres", "postgres", ""))
 	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(t.Context())
+	sql := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE usename = '%s' AND %s", f.role, condition)
+	result, err := admin.Exec(t.Context(), sql).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err = strconv.Atoi(string(result[0].Rows[0][0])); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -144,7 +151,7 @@ func (f *plain) count(t *testing.T, condition string) (n int) {
 func (f *plain) awaitPostgres(t *testing.T) {
 	t.Helper()
 	soon(t, "PostgreSQL is back", func() bool {
-		c, err := pgx.Connect(t.Context(), f.cluster.DSN("postgres", "postgres", ""))
+		c, err := pgconn.Connect(t.Context(), f.cluster.DSN("postgres", "postgres", ""))
 		if err == nil {
 			c.Close(t.Context())
 		}

@@ -76,19 +76,29 @@ type peer struct {
 // dial opens a connection without saying anything.
 func (f *plain) dial(t testing.TB) *peer {
 	t.Helper()
+	p := f.open(t)
+	t.Cleanup(func() { p.Conn.Close() })
+	return p
+}
+
+// open is dial for those who close by themselves.
+func (f *plain) open(t testing.TB) *peer {
+	t.Helper()
 	c, err := net.Dial("tcp", f.Address())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
 	return &peer{Conn: c, t: t}
 }
 
 // dialTLS is dial with TLS.
-func (f *plain) dialTLS(t testing.TB) *peer {
+func (f *plain) dialTLS(t testing.TB) *peer { t.Helper(); return f.dial(t).secure(f) }
+
+// secure begins TLS.
+func (p *peer) secure(f *plain) *peer {
+	t := p.t
 	t.Helper()
-	p := f.dial(t)
 	p.send(wire.AppendSSLRequest(nil))
 	var yes [1]byte
 	if _, err := p.Conn.Read(yes[:]); err != nil || yes[0] != 'S' {
@@ -245,7 +255,7 @@ func (p *peer) gone() string {
 	return got
 }
 
-// closed closes the connection.
+// leave says goodbye.
 func (p *peer) leave() { p.send(wire.AppendTerminate(nil)); p.Close() }
 
 var logKeys = map[string]bool{
