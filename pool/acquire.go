@@ -13,7 +13,8 @@ const (
 )
 
 // Acquire asks for a server. In this order: an idle one that carries the client's identity already, one that carries
-// none, the one that has been idle for longest (its hand-over costs less than a new connection); else the client waits.
+// none, the one that has been idle for longest (its hand-over costs less than a new connection); else the client waits,
+// and the caller asks Wanted.
 func (p *Pool) Acquire(t *Ticket, now time.Time) (*Server, Verdict) {
 	if s := p.pick(t.Entry); s != nil {
 		p.lease(s, t.Entry)
@@ -33,21 +34,17 @@ func (p *Pool) Acquire(t *Ticket, now time.Time) (*Server, Verdict) {
 // pick finds the idle server for an identity. While anybody waits there is no idle server that could serve, so a new
 // client never overtakes the queue here.
 func (p *Pool) pick(e *Entry) *Server {
-	if s := e.idle.last; s != nil {
-		return s
-	}
-	s := p.idle.first
-	if s == nil || s.entry == nil {
-		return s
-	}
-	if fresh := p.idle.last; fresh.entry == nil {
-		return fresh // just opened and never used
-	}
-	if p.cfg.Isolation == Strict {
+	switch s := p.idle.first; {
+	case e.idle.last != nil:
+		return e.idle.last
+	case p.unused.last != nil:
+		return p.unused.last
+	case s == nil || p.cfg.Isolation == Strict:
 		return nil
+	default:
+		p.spread = true
+		return s
 	}
-	p.spread = true
-	return s
 }
 
 func (p *Pool) lease(s *Server, e *Entry) {
@@ -81,10 +78,16 @@ func (p *Pool) unidle(s *Server) {
 	if s.idle {
 		s.idle = false
 		p.idle.remove(s)
-		if s.entry != nil {
-			s.entry.idle.remove(s)
-		}
+		p.like(s).remove(s)
 	}
+}
+
+// like is the list of the idle servers that carry the same as this one.
+func (p *Pool) like(s *Server) *serverList {
+	if s.entry == nil {
+		return &p.unused
+	}
+	return &s.entry.idle
 }
 
 // Cancel takes a ticket out of the queue.
@@ -131,17 +134,16 @@ func (p *Pool) Release(s *Server, why Reason, now time.Time) (*Ticket, Reason) {
 	s.leased = false
 	p.leased--
 	s.freed = now
-	t := p.next(s)
-	if t == nil {
-		if p.cfg.Isolation == Strict && p.queue.n > 0 {
-			p.drop(s, Isolated) // another identity waits, and this connection can never serve it
-			return nil, Isolated
-		}
-		p.rest(s)
-		return nil, Keep
+	if t := p.next(s, now); t != nil {
+		p.give(s, t)
+		return t, Keep
 	}
-	p.give(s, t)
-	return t, Keep
+	if p.stuck(now) {
+		p.drop(s, Isolated)
+		return nil, Isolated
+	}
+	p.rest(s)
+	return nil, Keep
 }
 
 func (p *Pool) give(s *Server, t *Ticket) {
@@ -152,27 +154,32 @@ func (p *Pool) give(s *Server, t *Ticket) {
 func (p *Pool) rest(s *Server) {
 	s.idle = true
 	p.idle.push(s)
-	if s.entry != nil {
-		s.entry.idle.push(s)
-	}
+	p.like(s).push(s)
 }
 
-// unfit gives the reason why a server that works must not be used again.
+// unfit gives the reason why a server that works must not be used again. One of the reserve is kept for as long as anybody
+// waits.
 func (p *Pool) unfit(s *Server, now time.Time) Reason {
 	switch {
 	case s.condemned != Keep:
 		return s.condemned
 	case !s.expires.IsZero() && !now.Before(s.expires):
 		return Lifetime
-	case p.total() > p.limit(now):
+	case p.surplus():
 		return Shrunk
 	}
 	return Keep
 }
 
+// surplus reports whether there is a server too many.
+func (p *Pool) surplus() bool {
+	n := p.total() - p.cfg.Size
+	return n > p.cfg.Reserve || n > 0 && p.queue.n == 0
+}
+
 // next chooses the waiting client for a free server: the oldest, unless one waits whose identity the server carries and
 // the oldest has not been passed over too often.
-func (p *Pool) next(s *Server) *Ticket {
+func (p *Pool) next(s *Server, now time.Time) *Ticket {
 	head := p.queue.first
 	if head == nil || s.entry == nil {
 		return head
@@ -181,7 +188,7 @@ func (p *Pool) next(s *Server) *Ticket {
 	switch {
 	case same == head:
 		return head
-	case same != nil && (head.passed < maxPassed || p.cfg.Isolation == Strict):
+	case same != nil && (head.passed < maxPassed || p.cfg.Isolation == Strict && !p.stuck(now)):
 		head.passed++
 		return same
 	case p.cfg.Isolation == Strict:
@@ -189,4 +196,10 @@ func (p *Pool) next(s *Server) *Ticket {
 	}
 	p.spread = true
 	return head
+}
+
+// stuck reports whether, under strict isolation, clients wait for whom no server is on its way: then one that they cannot
+// use must make room. While none can be opened it would make room for nobody.
+func (p *Pool) stuck(now time.Time) bool {
+	return p.cfg.Isolation == Strict && p.queue.n > p.opening && !now.Before(p.backoff)
 }

@@ -28,9 +28,6 @@ type Server struct {
 // Fresh reports whether the connection has served nobody yet.
 func (s *Server) Fresh() bool { return s.entry == nil }
 
-// Carries reports whether the connection already carries the state of this identity.
-func (s *Server) Carries(e *Entry) bool { return s.entry == e }
-
 // Idle reports whether no client has the connection.
 func (s *Server) Idle() bool { return s.idle }
 
@@ -47,12 +44,6 @@ type Ticket struct {
 	passed  int
 	waiting bool
 }
-
-// Waiting reports whether the ticket is in the queue.
-func (t *Ticket) Waiting() bool { return t.waiting }
-
-// Waited is how long the ticket has been in the queue.
-func (t *Ticket) Waited(now time.Time) time.Duration { return now.Sub(t.since) }
 
 type serverList struct {
 	first, last *Server

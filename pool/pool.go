@@ -54,6 +54,7 @@ type Pool struct {
 	cfg     Config
 	entries map[claimpool.Key]*Entry
 	idle    serverList // all idle servers, the longest idle first
+	unused  serverList // those of them that have served nobody yet
 	queue   ticketList // all waiting tickets, the oldest first
 	clients int
 	leased  int
@@ -92,7 +93,7 @@ type Entry struct {
 // New makes a pool.
 func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, entries: map[claimpool.Key]*Entry{}, all: map[*Server]struct{}{}}
-	p.idle.kind, p.queue.kind = global, global
+	p.idle.kind, p.unused.kind, p.queue.kind = global, own, global
 	return p
 }
 
@@ -141,15 +142,5 @@ func (p *Pool) forget(e *Entry) {
 	}
 }
 
-// Clients is the number of clients that have entered.
-func (p *Pool) Clients() int { return p.clients }
-
 // total is what counts against Size.
 func (p *Pool) total() int { return p.idle.n + p.leased + p.opening }
-
-// Servers calls f for every server connection, in no order.
-func (p *Pool) Servers(f func(*Server)) {
-	for s := range p.all {
-		f(s)
-	}
-}

@@ -42,12 +42,3 @@ func (r Reason) String() string {
 	}
 	return "unknown"
 }
-
-// Reasons lists all reasons to close, for metrics.
-func Reasons() []Reason {
-	all := make([]Reason, 0, reasonCount-1)
-	for r := Keep + 1; r < reasonCount; r++ {
-		all = append(all, r)
-	}
-	return all
-}

@@ -17,6 +17,14 @@ func (p *Pool) limit(now time.Time) int {
 	return n
 }
 
+// minimum is how many servers are kept open whether they have anything to do or not.
+func (p *Pool) minimum() int {
+	if p.clients == 0 {
+		return 0
+	}
+	return p.cfg.Min
+}
+
 // Wanted says how many server connections should be opened now, and counts them as being opened: the caller opens each
 // and calls Opened or OpenFailed. evict, when not nil, is an idle server that must be closed first to make room (strict
 // isolation): it is already out of the pool.
@@ -28,9 +36,7 @@ func (p *Pool) Wanted(now time.Time) (n int, evict *Server) {
 	if n <= 0 && p.spread && p.opening == 0 {
 		n = 1 // an identity was displaced: widen the pool in the background, nobody waits for it
 	}
-	if p.clients > 0 {
-		n = max(n, p.cfg.Min-p.total())
-	}
+	n = max(n, p.minimum()-p.total())
 	p.spread = false
 	room := p.limit(now) - p.total()
 	if room <= 0 && n > 0 && p.queue.n > 0 && p.cfg.Isolation == Strict {
@@ -78,9 +84,6 @@ func (p *Pool) OpenFailed(now time.Time) {
 	p.backoff = now.Add(pause)
 }
 
-// Failing reports whether the last opening failed, and until when none is tried.
-func (p *Pool) Failing() (until time.Time, failing bool) { return p.backoff, p.failed > 0 }
-
 // Remove takes a server out of the pool, leased or idle: its connection is closed or will be.
 func (p *Pool) Remove(s *Server, why Reason) {
 	if s.leased {
@@ -123,9 +126,9 @@ func (p *Pool) Sweep(now time.Time) (*Server, Reason) {
 		switch {
 		case !s.expires.IsZero() && !now.Before(s.expires):
 			why = Lifetime
-		case p.cfg.IdleTimeout > 0 && now.Sub(s.freed) >= p.cfg.IdleTimeout && p.total() > p.cfg.Min:
+		case p.cfg.IdleTimeout > 0 && now.Sub(s.freed) >= p.cfg.IdleTimeout && p.total() > p.minimum():
 			why = IdleTimeout
-		case p.total() > p.cfg.Size+p.cfg.Reserve:
+		case p.surplus():
 			why = Shrunk
 		}
 		if why != Keep {
