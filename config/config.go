@@ -309,7 +309,7 @@ type Limits struct {
 
 	// The most logins that are worked on at the same moment. Further clients wait to be accepted, so that a storm of logins
 	// cannot take all memory and processors. A client that keeps the proxy waiting does not count.
-	MaxLogins int `yaml:"max_logins" bounds:"1..100000"`
+	MaxLogins int `yaml:"max_logins" reload:"no" bounds:"1..100000"`
 
 	// How long a client may take from its first byte to the end of its login.
 	LoginTimeout time.Duration `yaml:"login_timeout" bounds:"100ms..10m"`

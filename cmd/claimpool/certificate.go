@@ -4,63 +4,106 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"github.com/claimpool/claimpool/config"
 	"github.com/claimpool/claimpool/startup"
 )
 
-// certificate is what a listener shows to clients, read again when the files change.
+// certificate is what a listener shows to its clients: read again when the files change, and replaced when a reload names
+// other files or none.
 type certificate struct {
-	files   config.TLS
+	address string // of the listener
 	current atomic.Pointer[loadedCertificate]
 }
 
 type loadedCertificate struct {
+	files  config.TLS
 	tls    *tls.Config
 	stamps [2]os.FileInfo
 }
 
-// loadCertificate reads a certificate and its key.
-func loadCertificate(files config.TLS) (*certificate, error) {
-	c := &certificate{files: files}
-	_, err := c.refresh()
-	return c, err
+// config is what the next client sees; nil when there is no TLS.
+func (c *certificate) config() *tls.Config {
+	if now := c.current.Load(); now != nil {
+		return now.tls
+	}
+	return nil
 }
-
-// config is what the next client sees.
-func (c *certificate) config() *tls.Config { return c.current.Load().tls }
 
 // refresh reads the files again when one of them has changed; while they do not fit together the old ones stay.
 func (c *certificate) refresh() (changed bool, err error) {
-	var next loadedCertificate
 	before := c.current.Load()
-	same := before != nil
-	for i, name := range []string{c.files.CertFile, c.files.KeyFile} {
-		info, err := os.Stat(name)
-		if err != nil {
-			return false, fmt.Errorf("tls: %w", err)
-		}
-		next.stamps[i] = info
-		same = same && os.SameFile(before.stamps[i], info) && before.stamps[i].ModTime().Equal(info.ModTime()) && before.stamps[i].Size() == info.Size()
+	if before == nil {
+		return false, nil
+	}
+	stamps, err := stampsOf(before.files)
+	if err != nil {
+		return false, err
+	}
+	same := true
+	for i, info := range stamps {
+		was := before.stamps[i]
+		same = same && os.SameFile(was, info) && was.ModTime().Equal(info.ModTime()) && was.Size() == info.Size()
 	}
 	if same {
 		return false, nil
 	}
-	pair, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
+	next, err := loadCertificate(before.files)
 	if err != nil {
-		return false, fmt.Errorf("tls: %w", err)
+		return false, err
 	}
-	next.tls = &tls.Config{
+	return c.current.CompareAndSwap(before, next), nil // a reload may have been faster
+}
+
+func stampsOf(files config.TLS) (stamps [2]os.FileInfo, err error) {
+	for i, name := range []string{files.CertFile, files.KeyFile} {
+		if stamps[i], err = os.Stat(name); err != nil {
+			return stamps, fmt.Errorf("tls: %w", err)
+		}
+	}
+	return stamps, nil
+}
+
+// loadCertificate reads a certificate and its key; nil when none is configured.
+func loadCertificate(files config.TLS) (*loadedCertificate, error) {
+	if !files.Enabled() {
+		return nil, nil
+	}
+	stamps, err := stampsOf(files)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	next := &loadedCertificate{files: files, stamps: stamps, tls: &tls.Config{
 		Certificates: []tls.Certificate{pair},
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{startup.ALPN},
 		// Small records at the start of a connection are for browsers; here they only cost.
 		DynamicRecordSizingDisabled: true,
-	}
-	if c.files.MinVersion == "1.3" {
+	}}
+	if files.MinVersion == "1.3" {
 		next.tls.MinVersion = tls.VersionTLS13
 	}
-	c.current.Store(&next)
-	return true, nil
+	return next, nil
+}
+
+// loadCertificates reads what each listener is to show, by its address.
+func loadCertificates(cfg *config.Config) (map[string]*loadedCertificate, error) {
+	loaded := map[string]*loadedCertificate{}
+	for _, l := range cfg.Listen {
+		files := l.TLS
+		if strings.HasPrefix(l.Address, unixPrefix) { // PostgreSQL has no TLS on unix sockets
+			files = config.TLS{}
+		}
+		var err error
+		if loaded[l.Address], err = loadCertificate(files); err != nil {
+			return nil, err
+		}
+	}
+	return loaded, nil
 }

@@ -14,39 +14,27 @@ import (
 	"github.com/claimpool/claimpool/proxy"
 )
 
+// unixPrefix marks the path of a unix socket in the configuration.
+const unixPrefix = "unix:"
+
 // listen opens the configured addresses. certs are the certificates that must be looked at for changes.
 func listen(cfg *config.Config) (list []*proxy.Listener, certs []*certificate, err error) {
-	defer func() {
+	loaded, err := loadCertificates(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, declared := range cfg.Listen {
+		l, err := listenOn(declared.Address)
 		if err != nil {
 			for _, l := range list {
 				l.Close()
 			}
-		}
-	}()
-	var common *certificate
-	if cfg.TLS.Enabled() {
-		if common, err = loadCertificate(cfg.TLS); err != nil {
 			return nil, nil, err
 		}
-		certs = append(certs, common)
-	}
-	for _, declared := range cfg.Listen {
-		cert := common
-		if declared.TLS.Enabled() {
-			if cert, err = loadCertificate(declared.TLS); err != nil {
-				return list, nil, err
-			}
-			certs = append(certs, cert)
-		}
-		l, err := listenOn(declared.Address)
-		if err != nil {
-			return list, nil, err
-		}
-		on := &proxy.Listener{Listener: l}
-		if cert != nil && l.Addr().Network() != "unix" { // PostgreSQL has no TLS on unix sockets
-			on.TLS = cert.config
-		}
-		list = append(list, on)
+		c := &certificate{address: declared.Address}
+		c.current.Store(loaded[declared.Address])
+		certs = append(certs, c)
+		list = append(list, &proxy.Listener{Listener: l, TLS: c.config})
 	}
 	return list, certs, nil
 }
@@ -54,7 +42,7 @@ func listen(cfg *config.Config) (list []*proxy.Listener, certs []*certificate, e
 // listenOn opens one address. A unix socket that a proxy which was killed has left behind is replaced; one that somebody
 // still listens on is not.
 func listenOn(address string) (net.Listener, error) {
-	path, unix := strings.CutPrefix(address, "unix:")
+	path, unix := strings.CutPrefix(address, unixPrefix)
 	if !unix {
 		return net.Listen("tcp", address)
 	}

@@ -35,6 +35,15 @@ func (s *service) apply(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	certs, err := loadCertificates(cfg)
+	if err != nil {
+		return err
+	}
+	for _, c := range s.certs {
+		if next, ok := certs[c.address]; ok { // other addresses need a restart
+			c.current.Store(next)
+		}
+	}
 	setLevel(s.level, cfg.Log.Level)
 	s.now = b
 	s.proxy.Reload(b.proxy)
@@ -77,7 +86,7 @@ func (s *service) refresh(reported map[string]string) {
 	}
 	for _, c := range s.certs {
 		changed, err := c.refresh()
-		note(c.files.CertFile, changed, err)
+		note("the certificate of "+c.address, changed, err)
 	}
 	for name, key := range now.keys {
 		if key == nil {

@@ -42,10 +42,13 @@ func serve(env *environment, path string, cfg *config.Config) error {
 	}
 	s := &service{env: env, path: path, level: new(slog.LevelVar)}
 	s.log = newLogger(env.err, cfg.Log, s.level)
+	signals := make(chan os.Signal, 4) // from here on a SIGHUP is no end
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
 	if err := s.start(cfg); err != nil {
 		return err
 	}
-	return s.wait()
+	return s.wait(signals)
 }
 
 // newLogger makes the log; level can be changed later.
@@ -78,6 +81,9 @@ func (s *service) start(cfg *config.Config) error {
 		return statusError{err, statusUsage}
 	}
 	s.now = b
+	for _, problem := range cfg.Check() { // errors would have been found before
+		s.log.Warn("a setting deserves a second look", claimpool.LogReason, problem.String())
+	}
 	for _, text := range b.issuers.skipped() {
 		s.log.Warn("key left out", claimpool.LogReason, text)
 	}
@@ -102,15 +108,13 @@ func (s *service) start(cfg *config.Config) error {
 
 // wait serves until a signal or the end of the environment. SIGTERM lets transactions end, SIGINT does not, and neither
 // does a second SIGTERM. SIGHUP reads the configuration again.
-func (s *service) wait() error {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
+func (s *service) wait(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(s.env.ctx)
 	defer s.wg.Wait()
 	defer s.proxy.Close()
 	defer cancel()
-	s.wg.Go(func() { s.watch(ctx) })
+	interval := s.now.declared.WatchInterval
+	s.wg.Go(func() { s.watch(ctx, interval) })
 	s.notify(daemon.SdNotifyReady)
 	for {
 		select {
@@ -144,10 +148,15 @@ func (s *service) drain(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(s.env.ctx, limit)
 	defer cancel()
 	go func() {
-		select {
-		case <-signals:
-			cancel()
-		case <-ctx.Done():
+		for {
+			select {
+			case sig := <-signals:
+				if sig != syscall.SIGHUP {
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}()
 	if err := s.proxy.Shutdown(ctx); err != nil {
@@ -167,8 +176,7 @@ func (s *service) notify(state string) {
 }
 
 // watch looks for changed files, and keeps systemd's watchdog quiet.
-func (s *service) watch(ctx context.Context) {
-	interval := s.now.declared.WatchInterval
+func (s *service) watch(ctx context.Context, interval time.Duration) {
 	if dog, err := daemon.SdWatchdogEnabled(false); err == nil && dog > 0 {
 		interval = min(interval, dog/2)
 	}

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/claimpool/claimpool/config"
-)
+import "github.com/claimpool/claimpool/config"
 
 // serveCommand runs the proxy: from a configuration file, or for a first try from flags alone.
 type serveCommand struct {
@@ -17,9 +13,6 @@ func (c *serveCommand) Run(env *environment) error {
 	cfg, err := c.configuration(env)
 	if err != nil {
 		return err
-	}
-	for _, problem := range cfg.Check() { // errors would have been found before
-		fmt.Fprintln(env.err, problem)
 	}
 	return serve(env, c.Config, cfg)
 }
