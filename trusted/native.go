@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
 	"math"
 	"regexp"
@@ -39,6 +40,9 @@ type NativeKey struct {
 	private *ecdh.PrivateKey
 	secret  claimpool.Secret
 }
+
+// Format hides the key from every verb of package fmt: a field that is not exported would print itself.
+func (NativeKey) Format(s fmt.State, _ rune) { s.Write([]byte("redacted")) }
 
 var nativeKeyFile = regexp.MustCompile(`\A(x25519|shared):([A-Za-z0-9._-]{1,64}):([A-Za-z0-9_-]{43})\n?\z`)
 

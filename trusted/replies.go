@@ -31,6 +31,9 @@ var stepTags = map[Step]string{StepReset: "RESET", StepDiscard: "DISCARD ALL", S
 // maxReply is the longest reply to a step: set_config answers with the value, and claims are at most 64 KiB of token.
 const maxReply = 60 << 10
 
+// maxNews is how much news a hand-over collects: a neighbour that notifies without end must not fill the proxy's memory.
+const maxNews = 4 << 20
+
 // Replies checks the replies to the steps of a hand-over. None of them reaches the client.
 type Replies struct {
 	steps    Steps
@@ -86,6 +89,9 @@ func (r *Replies) Take(b []byte) (n int, err error) {
 		body := b[n+wire.HeaderLen : n+wire.HeaderLen+size]
 		if r.keeping && typ == wire.MsgNotificationResponse {
 			r.news = append(r.news, b[n:n+wire.HeaderLen+size]...)
+		}
+		if len(r.news) > maxNews {
+			return n, errReply
 		}
 		n += wire.HeaderLen + size
 		if err := r.message(typ, body); err != nil {

@@ -42,11 +42,8 @@ type SQLKey struct {
 	secret claimpool.Secret
 }
 
-// String hides the key from every kind of formatting.
-func (SQLKey) String() string { return "redacted" }
-
-// GoString hides the key from %#v.
-func (SQLKey) GoString() string { return "redacted" }
+// Format hides the key from every verb of package fmt.
+func (SQLKey) Format(s fmt.State, _ rune) { s.Write([]byte("redacted")) }
 
 var sqlKeyFile = regexp.MustCompile(`\A([A-Za-z0-9_-]{1,32}):([0-9a-f]{64})\n?\z`)
 
@@ -101,11 +98,8 @@ func (k *SQLKey) Sealer() *SQLSealer {
 	return &SQLSealer{kid: k.ID, mac: hmac.New(sha256.New, k.secret)}
 }
 
-// String hides the key inside.
-func (*SQLSealer) String() string { return "redacted" }
-
-// GoString hides the key inside from %#v.
-func (*SQLSealer) GoString() string { return "redacted" }
+// Format hides the key inside.
+func (*SQLSealer) Format(s fmt.State, _ rune) { s.Write([]byte("redacted")) }
 
 // AppendSeal appends the value of SQLSetting that gives claims to the server connection named by binding. Transactions that
 // begin from one second before iat until window after it may read them. iat is a time of the server's clock.
