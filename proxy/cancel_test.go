@@ -72,59 +72,67 @@ func TestCancel(t *testing.T) {
 			p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 		})
 	}
-	t.Run("the request over TLS", func(t *testing.T) {
-		p := f.login(t)
-		f.sleeps(t, p)
-		c := f.dialTLS(t)
-		c.send(wire.AppendCancelRequest(nil, p.pid, p.secret))
-		c.Close()
-		if got := p.answer(); !strings.HasSuffix(got, "E(57014) Z(I)") {
-			t.Errorf("the query was answered with %s", got)
-		}
-		p.leave()
-	})
-	t.Run("in a transaction", func(t *testing.T) {
-		p := f.login(t)
-		p.expect("BEGIN", "C(BEGIN) Z(T)")
-		f.cancel(t, p) // nothing runs
-		p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)")
-		f.sleeps(t, p)
-		f.cancel(t, p)
-		if got := p.answer(); !strings.HasSuffix(got, "E(57014) Z(E)") {
-			t.Errorf("the query was answered with %s", got)
-		}
-		p.expect("ROLLBACK", "C(ROLLBACK) Z(I)")
-		p.leave()
-	})
-	t.Run("a client that has left", func(t *testing.T) {
-		gone, p := f.login(t), f.login(t)
-		gone.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		gone.leave()
-		soon(t, "it is gone", func() bool { return f.Clients() <= 1 })
-		f.sleeps(t, p)
-		f.cancel(t, gone)
-		f.cancelKey(t, gone.pid, p.secret)
-		if f.count(t, "wait_event = 'PgSleep'") != 1 {
-			t.Error("the key of a client that has left cancelled the query of another one")
-		}
-		f.cancel(t, p)
-		p.answer()
-		p.leave()
-	})
-	t.Run("many at once", func(t *testing.T) {
-		p := f.login(t)
-		f.sleeps(t, p)
-		var wg sync.WaitGroup
-		for range 50 {
-			wg.Go(func() { f.cancel(t, p) })
-		}
-		wg.Wait()
-		if got := p.answer(); !strings.HasSuffix(got, "E(57014) Z(I)") {
-			t.Errorf("the query was answered with %s", got)
-		}
-		p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		p.leave()
-	})
+	t.Run("the request over TLS", f.cancelOverTLS)
+	t.Run("in a transaction", f.cancelInTransaction)
+	t.Run("a client that has left", f.cancelOfTheGone)
+	t.Run("many at once", f.cancelStorm)
+}
+
+func (f *plain) cancelOverTLS(t *testing.T) {
+	p := f.login(t)
+	f.sleeps(t, p)
+	c := f.dialTLS(t)
+	c.send(wire.AppendCancelRequest(nil, p.pid, p.secret))
+	c.Close()
+	if got := p.answer(); !strings.HasSuffix(got, "E(57014) Z(I)") {
+		t.Errorf("the query was answered with %s", got)
+	}
+	p.leave()
+}
+
+func (f *plain) cancelInTransaction(t *testing.T) {
+	p := f.login(t)
+	p.expect("BEGIN", "C(BEGIN) Z(T)")
+	f.cancel(t, p) // nothing runs
+	p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)")
+	f.sleeps(t, p)
+	f.cancel(t, p)
+	if got := p.answer(); !strings.HasSuffix(got, "E(57014) Z(E)") {
+		t.Errorf("the query was answered with %s", got)
+	}
+	p.expect("ROLLBACK", "C(ROLLBACK) Z(I)")
+	p.leave()
+}
+
+func (f *plain) cancelOfTheGone(t *testing.T) {
+	gone, p := f.login(t), f.login(t)
+	gone.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	gone.leave()
+	soon(t, "it is gone", func() bool { return f.Clients() <= 1 })
+	f.sleeps(t, p)
+	f.cancel(t, gone)
+	f.cancelKey(t, gone.pid, p.secret)
+	if f.count(t, "wait_event = 'PgSleep'") != 1 {
+		t.Error("the key of a client that has left cancelled the query of another one")
+	}
+	f.cancel(t, p)
+	p.answer()
+	p.leave()
+}
+
+func (f *plain) cancelStorm(t *testing.T) {
+	p := f.login(t)
+	f.sleeps(t, p)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() { f.cancel(t, p) })
+	}
+	wg.Wait()
+	if got := p.answer(); !strings.HasSuffix(got, "E(57014) Z(I)") {
+		t.Errorf("the query was answered with %s", got)
+	}
+	p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	p.leave()
 }
 
 // TestCancelHitsNobodyElse sends a thousand cancel requests at random moments, in a pool with one server that changes hands

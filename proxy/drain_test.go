@@ -114,97 +114,116 @@ func TestCloseWhileOpening(t *testing.T) {
 	}
 }
 
-// TestReload changes the configuration under running clients.
+// reloads is a proxy whose configuration changes under two clients.
+type reloads struct {
+	*plain
+	p, q *peer
+}
+
+func (r *reloads) reload(t *testing.T, change func(*pgtest.ProxyOptions)) {
+	t.Helper()
+	change(&r.options)
+	r.Reload(r.options.Config(t))
+}
+
 func TestReload(t *testing.T) {
 	f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 1 })
-	p, q := f.login(t), f.login(t)
-	pid := pidOf(t, p)
-	reload := func(change func(*pgtest.ProxyOptions)) {
-		change(&f.options)
-		f.Reload(f.options.Config(t))
-	}
+	r := &reloads{plain: f, p: f.login(t), q: f.login(t)}
 
-	t.Run("servers are replaced when they come back", func(t *testing.T) {
-		p.expect("BEGIN", "C(BEGIN) Z(T)")
-		reload(func(o *pgtest.ProxyOptions) { o.Pool.Size = 2 })
-		if got := pidOf(t, p); got != pid {
-			t.Error("a server was replaced in the middle of a transaction")
+	t.Run("servers are replaced when they come back", r.replace)
+	t.Run("a smaller pool", r.shrink)
+	t.Run("the same again", r.same)
+	t.Run("another mode", r.mode)
+	t.Run("a way that leads nowhere, and back", r.wrongWay)
+	t.Run("a database that is removed, and comes back", r.remove)
+}
+
+func (r *reloads) replace(t *testing.T) {
+	pid := pidOf(t, r.p)
+	r.p.expect("BEGIN", "C(BEGIN) Z(T)")
+	r.reload(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 2 })
+	if got := pidOf(t, r.p); got != pid {
+		t.Error("a server was replaced in the middle of a transaction")
+	}
+	r.q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // there is room for two now
+	r.p.expect("COMMIT", "C(COMMIT) Z(I)")
+	for _, c := range []*peer{r.p, r.q} {
+		if got := pidOf(t, c); got == pid {
+			t.Error("a server of the old configuration is in use")
 		}
-		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // there is room for two now
-		p.expect("COMMIT", "C(COMMIT) Z(I)")
-		for _, c := range []*peer{p, q} {
-			if got := pidOf(t, c); got == pid {
-				t.Error("a server of the old configuration is in use")
-			}
+	}
+}
+
+func (r *reloads) shrink(t *testing.T) {
+	r.p.expect("BEGIN", "C(BEGIN) Z(T)")
+	r.q.expect("BEGIN", "C(BEGIN) Z(T)")
+	r.reload(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 1 })
+	r.p.expect("COMMIT", "C(COMMIT) Z(I)")
+	r.q.expect("COMMIT", "C(COMMIT) Z(I)")
+	r.p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	r.q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	soon(t, "one server is left", func() bool { return r.count(t, "true") == 1 })
+}
+
+func (r *reloads) same(t *testing.T) {
+	cfg := r.options.Config(t)
+	r.Reload(cfg)
+	pid := pidOf(t, r.p)
+	for range 100 {
+		r.Reload(cfg)
+	}
+	if got := pidOf(t, r.p); got != pid {
+		t.Error("a server was replaced although nothing has changed")
+	}
+}
+
+func (r *reloads) mode(t *testing.T) {
+	r.reload(t, func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Session, 2 })
+	r.p.expect("SET application_name = 'x'", "C(SET) Z(I)")
+	pid := pidOf(t, r.p)
+	r.q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	if got := pidOf(t, r.p); got != pid {
+		t.Error("a session has changed its server")
+	}
+	r.reload(t, func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Transaction, 1 })
+	r.p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	r.q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	soon(t, "no server of a session is left", func() bool { return r.count(t, "true") <= 1 })
+}
+
+func (r *reloads) wrongWay(t *testing.T) {
+	fake := startFake(t)
+	fake.Close()
+	r.reload(t, func(o *pgtest.ProxyOptions) { o.Server = fakeWay(fake) })
+	r.p.expect("SELECT 1", "E(57P03) Z(I)")
+	r.reload(t, func(o *pgtest.ProxyOptions) { o.Server = nil })
+	r.heals(t, r.p)
+}
+
+func (r *reloads) remove(t *testing.T) {
+	w := r.login(t)
+	r.q.expect("BEGIN", "C(BEGIN) Z(T)")
+	w.query("SELECT 1")
+	r.awaitWaiting(t, 1)
+	cfg := r.options.Config(t)
+	clear(cfg.Databases)
+	r.Reload(cfg)
+	if got := w.gone(); got != "E(57P01 fatal) EOF" {
+		t.Errorf("the client in the queue was told %s", got)
+	}
+	r.q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)") // a transaction may end
+	r.q.expect("COMMIT", "C(COMMIT) Z(I)")
+	for _, c := range []*peer{r.p, r.q} {
+		if got := c.ask("SELECT 1"); got != "E(57P01 fatal) EOF" {
+			t.Errorf("a client of the removed database was told %s", got)
 		}
-	})
-	t.Run("a smaller pool", func(t *testing.T) {
-		p.expect("BEGIN", "C(BEGIN) Z(T)")
-		q.expect("BEGIN", "C(BEGIN) Z(T)")
-		reload(func(o *pgtest.ProxyOptions) { o.Pool.Size = 1 })
-		p.expect("COMMIT", "C(COMMIT) Z(I)")
-		q.expect("COMMIT", "C(COMMIT) Z(I)")
-		p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		soon(t, "one server is left", func() bool { return f.count(t, "true") == 1 })
-	})
-	t.Run("the same again", func(t *testing.T) {
-		cfg := f.options.Config(t)
-		f.Reload(cfg)
-		pid := pidOf(t, p)
-		for range 100 {
-			f.Reload(cfg)
-		}
-		if got := pidOf(t, p); got != pid {
-			t.Error("a server was replaced although nothing has changed")
-		}
-	})
-	t.Run("another mode", func(t *testing.T) {
-		reload(func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Session, 2 })
-		p.expect("SET application_name = 'x'", "C(SET) Z(I)")
-		pid := pidOf(t, p)
-		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		if got := pidOf(t, p); got != pid {
-			t.Error("a session has changed its server")
-		}
-		reload(func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Transaction, 1 })
-		p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-		soon(t, "no server of a session is left", func() bool { return f.count(t, "true") <= 1 })
-	})
-	t.Run("a way that leads nowhere, and back", func(t *testing.T) {
-		fake := startFake(t)
-		fake.Close()
-		reload(func(o *pgtest.ProxyOptions) { o.Server = fakeWay(fake) })
-		p.expect("SELECT 1", "E(57P03) Z(I)")
-		reload(func(o *pgtest.ProxyOptions) { o.Server = nil })
-		f.heals(t, p)
-	})
-	t.Run("a database that is removed, and comes back", func(t *testing.T) {
-		w := f.login(t)
-		q.expect("BEGIN", "C(BEGIN) Z(T)")
-		w.query("SELECT 1")
-		f.awaitWaiting(t, 1)
-		cfg := f.options.Config(t)
-		clear(cfg.Databases)
-		f.Reload(cfg)
-		if got := w.gone(); got != "E(57P01 fatal) EOF" {
-			t.Errorf("the client in the queue was told %s", got)
-		}
-		q.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)") // a transaction may end
-		q.expect("COMMIT", "C(COMMIT) Z(I)")
-		for _, c := range []*peer{p, q} {
-			if got := c.ask("SELECT 1"); got != "E(57P01 fatal) EOF" {
-				t.Errorf("a client of the removed database was told %s", got)
-			}
-		}
-		if got := f.dial(t).start(wire.Version30, f.role).answer(); got != "E(3D000 fatal) EOF" {
-			t.Errorf("a new client was told %s", got)
-		}
-		soon(t, "no server is left", func() bool { return f.count(t, "true") == 0 })
-		f.Reload(f.options.Config(t))
-		f.login(t).expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
-	})
+	}
+	if got := r.dial(t).start(wire.Version30, r.role).answer(); got != "E(3D000 fatal) EOF" {
+		t.Errorf("a new client was told %s", got)
+	}
+	soon(t, "no server is left", func() bool { return r.count(t, "true") == 0 })
+	r.Reload(r.options.Config(t))
+	r.login(t).expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 }
 
 // TestReloadUnderLoad: a thousand reloads while clients work. Nobody notices.

@@ -85,26 +85,7 @@ func TestServerDies(t *testing.T) {
 		f.awaitPostgres(t)
 		f.heals(t, quiet)
 	})
-	t.Run("halted", func(t *testing.T) {
-		if err := f.cluster.Halt(); err != nil {
-			t.Fatal(err)
-		}
-		for range 3 {
-			quiet.expect("SELECT 1", "E(57P03) Z(I)")
-		}
-		quiet.send(wire.AppendParse(nil, "", "SELECT 1"), wire.AppendSync(nil), wire.AppendQuery(nil, "SELECT 1"))
-		if got := quiet.answer() + " " + quiet.answer(); got != "E(57P03) Z(I) E(57P03) Z(I)" {
-			t.Errorf("a batch was answered with %s", got)
-		}
-		// What servers report is known, so clients can log in and wait for better times.
-		early := f.login(t)
-		if err := f.cluster.Resume(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		f.heals(t, quiet)
-		f.heals(t, early)
-		early.leave()
-	})
+	t.Run("halted", func(t *testing.T) { f.halt(t, quiet) })
 	t.Run("restarted", func(t *testing.T) {
 		busy = f.login(t)
 		busy.query("SELECT pg_sleep(100)")
@@ -120,6 +101,27 @@ func TestServerDies(t *testing.T) {
 	if n := f.Clients(); n != 1 {
 		t.Errorf("%d clients are left", n)
 	}
+}
+
+func (f *plain) halt(t *testing.T, quiet *peer) {
+	if err := f.cluster.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		quiet.expect("SELECT 1", "E(57P03) Z(I)")
+	}
+	quiet.send(wire.AppendParse(nil, "", "SELECT 1"), wire.AppendSync(nil), wire.AppendQuery(nil, "SELECT 1"))
+	if got := quiet.answer() + " " + quiet.answer(); got != "E(57P03) Z(I) E(57P03) Z(I)" {
+		t.Errorf("a batch was answered with %s", got)
+	}
+	// What servers report is known, so clients can log in and wait for better times.
+	early := f.login(t)
+	if err := f.cluster.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.heals(t, quiet)
+	f.heals(t, early)
+	early.leave()
 }
 
 // serverBusy reports whether PostgreSQL runs a query with this text.

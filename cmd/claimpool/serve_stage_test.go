@@ -310,4 +310,3 @@ func (s *stage) one(c *pgx.Conn, sql string) string {
 	}
 	return v
 }
-
