@@ -140,11 +140,11 @@ func TestAttackLeftOverStatements(t *testing.T) {
 func TestAttackParametersOfTheNextClient(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		a, b := f.raw(t, "t1"), f.raw(t, "t2", [2]string{"application_name", "b's own"}, [2]string{"options", "-c DateStyle=SQL,DMY"})
-		before := fmt.Sprint(b.params)
 		want := b.one("SELECT concat_ws(' ', current_setting('client_encoding'), current_setting('TimeZone'), date '2024-12-31', current_setting('application_name'), 'é')")
 		if want != "UTF8 UTC 31/12/2024 b's own é" {
 			t.Errorf("b begins with %q", want)
 		}
+		before := fmt.Sprint(b.params) // with its DateStyle as PostgreSQL writes it
 		for range 3 {
 			a.ask("SET client_encoding = LATIN1; SET DateStyle = German; SET TimeZone = 'Asia/Tokyo'; SET application_name = 'a'; SET standard_conforming_strings = off; SET IntervalStyle = sql_standard; SET default_transaction_read_only = on")
 			if got := b.one("SELECT concat_ws(' ', current_setting('client_encoding'), current_setting('TimeZone'), date '2024-12-31', current_setting('application_name'), 'é')"); got != want {
