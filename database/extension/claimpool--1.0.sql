@@ -9,7 +9,7 @@ CREATE FUNCTION jwt(claim text) RETURNS text
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
     AS 'MODULE_PATHNAME', 'claimpool_jwt_text';
 CREATE FUNCTION jwt_required(claim text) RETURNS text
-    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 2
+    LANGUAGE c STABLE PARALLEL SAFE COST 2 -- not STRICT: nothing can be required of NULL, so it is an error
     AS 'MODULE_PATHNAME', 'claimpool_jwt_required';
 CREATE FUNCTION jwt_path(VARIADIC path text[]) RETURNS text
     LANGUAGE c STABLE STRICT PARALLEL SAFE COST 5
@@ -60,6 +60,10 @@ REVOKE ALL ON FUNCTION jwt_unseal() FROM PUBLIC;
 
 CREATE SCHEMA claimpool;
 GRANT USAGE ON SCHEMA claimpool TO PUBLIC;
+
+CREATE FUNCTION claimpool.jwt() RETURNS jsonb -- where the SQL dialect has it, too
+    LANGUAGE c STABLE PARALLEL SAFE COST 5
+    AS 'MODULE_PATHNAME', 'claimpool_jwt';
 
 CREATE FUNCTION claimpool.challenge() RETURNS bytea
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

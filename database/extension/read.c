@@ -2,7 +2,7 @@
  * read.c
  *		What policies call: jwt() and its typed relatives.
  *
- * All are STABLE, STRICT and PARALLEL SAFE.  A claim that has the wrong type is
+ * All are STABLE and PARALLEL SAFE, and but for jwt_required() STRICT.  A claim that has the wrong type is
  * an error that names the claim and not its value: values stay out of logs.
  */
 #include "claimpool.h"
@@ -85,13 +85,13 @@ PG_FUNCTION_INFO_V1(claimpool_jwt_required);
 Datum
 claimpool_jwt_required(PG_FUNCTION_ARGS)
 {
-	text	   *name = PG_GETARG_TEXT_PP(0);
-	text	   *value = find_text(name);
+	text	   *name = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	text	   *value = name ? find_text(name) : NULL;
 
 	if (value == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("claim \"%s\" is required", text_to_cstring(name)),
+				 errmsg("claim \"%s\" is required", name ? text_to_cstring(name) : "NULL"),
 				 errdetail(cp_context_claims() == NULL
 						   ? "No trusted context is installed."
 						   : "The trusted context does not have it.")));
