@@ -8,7 +8,12 @@
 #include <openssl/evp.h>
 
 #include "access/parallel.h"
+#include "common/ip.h"
 #include "miscadmin.h"
+
+/* Port is the same without it, and Kerberos' headers are not needed then. */
+#undef ENABLE_GSS
+#include "libpq/libpq-be.h"
 
 #define HIDDEN "(hidden)"
 
@@ -92,12 +97,41 @@ cp_direct_verify(const CpToken *token)
 	return unreadable ? "failed to read key" : "no key defined";
 }
 
+static double
+unix_seconds(TimestampTz time)
+{
+	return (double) time / USECS_PER_SEC +
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
+}
+
+/* Who is at the other end: a token may be bound to it.  size: of address. */
+static CpHolder
+holder(char *address, int size)
+{
+	CpHolder	result = {NULL, NULL, MyProcPid, unix_seconds(MyStartTimestamp)};
+	const Port *port = MyProcPort;
+
+	if (port == NULL)			/* no client at all */
+		return result;
+	result.role = port->user_name;
+	if (port->raddr.addr.ss_family == AF_UNIX)
+		result.address = "local";
+	else if (pg_getnameinfo_all(&port->raddr.addr, port->raddr.salen, address, size,
+								NULL, 0, NI_NUMERICHOST) == 0)
+	{
+		address[strcspn(address, "%")] = '\0';	/* the zone of an IPv6 address */
+		result.address = address;
+	}
+	return result;
+}
+
 /* The signature and the claims.  *expires is 0 for a token that never does. */
 const char *
 cp_direct_accept(const CpToken *token, double *expires)
 {
 	const char *reason = cp_direct_verify(token);
 	CpRules		rules;
+	char		address[NI_MAXHOST];
 
 	*expires = 0;
 	if (reason != NULL)
@@ -108,8 +142,8 @@ cp_direct_accept(const CpToken *token, double *expires)
 	rules.leeway = leeway;
 	rules.max_lifetime = max_lifetime;
 	rules.check_times = !compatibility;
-	rules.now = (double) GetCurrentTimestamp() / USECS_PER_SEC +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
+	rules.now = unix_seconds(GetCurrentTimestamp());
+	rules.holder = holder(address, sizeof(address));
 	return cp_token_check(token, &rules, expires);
 }
 

@@ -87,6 +87,15 @@ typedef struct CpToken
 	char		kid[CP_MAX_KEY_ID + 1];
 } CpToken;
 
+/* What tokens can be bound to, by their claim "cnf".  NULL: not known, so no token is. */
+typedef struct CpHolder
+{
+	const char *address;		/* numeric, or "local" */
+	const char *role;			/* that logged in */
+	int			pid;
+	double		start;			/* of the backend; seconds since 1970 */
+} CpHolder;
+
 /* What a token must say beyond being signed.  NULL or 0: anything goes. */
 typedef struct CpRules
 {
@@ -97,6 +106,7 @@ typedef struct CpRules
 	double		max_lifetime;
 	bool		check_times;
 	double		now;			/* seconds since 1970 */
+	CpHolder	holder;
 } CpRules;
 
 extern const char *cp_token_parse(const char *text, CpToken *token);

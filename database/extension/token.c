@@ -8,6 +8,7 @@
  */
 #include "jose.h"
 
+#include <math.h>
 #include <openssl/crypto.h>
 
 extern int	cp_base64url_decode(const char *src, int len, uint8 *dst);
@@ -200,10 +201,77 @@ check_times(const CpToken *token, const CpRules *rules, double *expires)
 	return NULL;
 }
 
+static bool
+is_number(CpJson value, double wanted, double tolerance)
+{
+	double		number;
+
+	return cp_json_seconds(value, &number) && fabs(number - wanted) <= tolerance;
+}
+
+/*
+ * Is this the connection that the token was made for?  RFC 7800 lets each use
+ * say which members of "cnf" count.  Here all do: one that is not known, such as
+ * the key of another protocol, binds the token to what nobody checks.
+ *
+ * Process ids come again; so the time at which the backend started is required
+ * beside it, to the millisecond.
+ */
+static const char *
+check_holder(const CpToken *token, const CpHolder *holder)
+{
+	CpJson		cnf;
+	CpJson		name;
+	CpJson		value;
+	const char *position = NULL;
+	char		member[16];
+	bool		has_pid = false;
+	bool		has_start = false;
+
+	if (!cp_json_get(token->payload, "cnf", &cnf))
+		return NULL;
+	if (*cnf.start != '{')
+		return "token has a bad confirmation";
+	while (cp_json_next(cnf, &position, &name, &value))
+	{
+		if (cp_json_string(name, member, sizeof(member)) < 0)
+			*member = '\0';
+		if (strcmp(member, "addr") == 0)
+		{
+			if (holder->address == NULL || !claim_has(cnf, member, holder->address, true))
+				return "token is bound to another address";
+		}
+		else if (strcmp(member, "role") == 0)
+		{
+			if (holder->role == NULL || !claim_has(cnf, member, holder->role, false))
+				return "token is bound to another role";
+		}
+		else if (strcmp(member, "pid") == 0)
+		{
+			has_pid = true;
+			if (!is_number(value, holder->pid, 0))
+				return "token is bound to another connection";
+		}
+		else if (strcmp(member, "start") == 0)
+		{
+			has_start = true;
+			if (!is_number(value, holder->start, 0.001))
+				return "token is bound to another connection";
+		}
+		else
+			return "token is bound to something that is not supported";
+	}
+	return position != NULL && has_pid == has_start ? NULL : "token has a bad confirmation";
+}
+
 /* Checks the claims of a token whose signature has verified. */
 const char *
 cp_token_check(const CpToken *token, const CpRules *rules, double *expires)
 {
+	const char *reason = check_holder(token, &rules->holder);
+
+	if (reason != NULL)
+		return reason;
 	if (rules->type != NULL && *rules->type != '\0' && !type_is(token->header, rules->type))
 		return "token is of another type";
 	if (rules->issuer != NULL && *rules->issuer != '\0' &&

@@ -102,7 +102,7 @@ add_token(const CpKey *key, const char *name)
 {
 	char		text[4096];
 	char		header[64];
-	static const char payload[] = "{\"sub\":\"me\",\"aud\":[\"x\",\"db\"],\"exp\":4102444800,\"o\":{\"a\":[1,2.5e3,\"\\u00e9\"]}}";
+	static const char payload[] = "{\"iss\":\"me\",\"cnf\":{\"addr\":[\"local\"],\"role\":\"me\",\"pid\":7,\"start\":1e3},\"aud\":[\"x\",\"db\"],\"exp\":4102444800,\"o\":{\"a\":[1,2.5e3,\"\\u00e9\"]}}";
 	uint8		signature[1024];
 	int			len;
 	int			signature_len;
@@ -165,7 +165,7 @@ make_samples(void)
 static void
 read_token(const char *text, bool changed)
 {
-	CpRules		rules = {"me", "db", "JWT", 5, 100, true, 1000};
+	CpRules		rules = {"me", "db", "JWT", 5, 100, true, 1000, {"local", "me", 7, 1000}};
 	CpToken		token;
 	double		expires;
 	bool		tried;
