@@ -150,6 +150,9 @@ func (s *backend) askFailed(err error) {
 	h.proxy.log.Warn("server connection closed", claimpool.LogPool, s.pool.name(), claimpool.LogServer, s.session.PID,
 		claimpool.LogReason, why.String(), claimpool.LogErr, err.Error())
 	s.client = nil
+	if errors.Is(err, errTimeout) {
+		s.cancelRunning() // it may wait for a lock, and would for ever: closed connections count at the server, too
+	}
 	s.remove(why)
 	if c == nil {
 		return
@@ -225,7 +228,8 @@ func (s *backend) deliver(b []byte) int {
 			return len(b)
 		}
 	}
-	if s.client == c && c.leaving && !s.relay.Busy() { // a transaction is left open, or the session is over
+	// A transaction is left open, or the session is over, or the server waits for COPY data that will never come.
+	if s.client == c && c.leaving && !s.relay.Answering() {
 		c.leave("client said goodbye")
 		return len(b)
 	}
