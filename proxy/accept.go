@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -73,6 +75,7 @@ func (p *Proxy) forget(conn net.Conn) {
 // walk takes one client from its first byte into an event loop, or refuses it. It owns the client's count.
 func (p *Proxy) walk(l *Listener, conn net.Conn, slot *slot) {
 	v := &visitor{proxy: p, raw: conn, conn: slotConn{conn, slot}, listener: l, number: p.number.Add(1)}
+	defer v.survive()
 	cfg := p.config.Load()
 	ctx, cancel := context.WithTimeout(p.ctx, cfg.Limits.LoginTimeout)
 	defer cancel()
@@ -85,6 +88,19 @@ func (p *Proxy) walk(l *Listener, conn net.Conn, slot *slot) {
 	}
 	p.count.Add(-1)
 	v.refuse(err)
+}
+
+// survive ends the connection of a stranger whose bytes have found a mistake of ours, and nobody else's. In a loop there is
+// no such net: what it shares between clients may be half changed, and then the process must end.
+func (v *visitor) survive() {
+	what := recover()
+	if what == nil {
+		return
+	}
+	v.proxy.log.Error("mistake in a login; please report it", append(v.attrs(), claimpool.LogErr, fmt.Sprint(what),
+		claimpool.LogReason, string(debug.Stack()))...)
+	v.raw.Close()
+	v.proxy.count.Add(-1)
 }
 
 // refuse tells the client what it may know, the log everything, and closes.
