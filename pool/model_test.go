@@ -281,13 +281,14 @@ func TestPoolAgainstItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, randomConfig(t))
 		name := rapid.SampledFrom([]string{"alice", "bob", "carol", "dave"})
-		someone := func(t *rapid.T) *person {
-			if len(w.clients) == 0 {
-				return
+		someone := func(do func(*person)) func(*rapid.T) {
+			return func(t *rapid.T) {
+				if len(w.clients) > 0 {
+					do(w.clients[rapid.IntRange(0, len(w.clients)-1).Draw(t, "client")])
+				}
 			}
-			return w.clients[rapid.IntRange(0, len(w.clients)-1).Draw(t, "client")]
 		}
-		acquire := func(t *rapid.T) { w.acquire(someone(t)) }
+		acquire := someone(func(p *person) { w.acquire(p) })
 		release := func(t *rapid.T) {
 			var holders []*person
 			for _, p := range w.clients {
@@ -306,7 +307,7 @@ func TestPoolAgainstItsModel(t *testing.T) {
 			"come":    func(t *rapid.T) { w.acquire(w.enter(name.Draw(t, "identity"))) },
 			"acquire": acquire, "acquire again": acquire,
 			"release": release, "release again": release, "release once more": release,
-			"leave":  func(t *rapid.T) { w.leave(someone(t)) },
+			"leave":  someone(func(p *person) { w.leave(p) }),
 			"opened": func(*rapid.T) { w.opened() },
 			"all opened": func(*rapid.T) {
 				for w.opening > 0 {
