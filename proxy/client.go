@@ -65,8 +65,13 @@ func (c *client) Data(b []byte) int {
 	return 0 // paused; it stays for later
 }
 
-// begin is step 7: the first message of a transaction.
+// begin is step 7: the first message of a transaction. A client that does not take its answers gets no more of them, as
+// PostgreSQL does not read while it cannot write: they would fill the proxy's memory.
 func (c *client) begin(b []byte) int {
+	if c.conn.Blocked() {
+		c.conn.Pause()
+		return 0
+	}
 	drop, ready, terminate, err := c.solo.First(b, maxHold)
 	switch {
 	case err != nil:
@@ -245,6 +250,7 @@ func (c *client) transactionOver() {
 		s.session.Soil()
 	}
 	s.release(now)
+	c.conn.Resume() // it may have been paused for the server
 	switch {
 	case c.leaving:
 		c.leave("client said goodbye")
@@ -304,6 +310,9 @@ func (c *client) observe(name, value string) {
 func (c *client) Drained() {
 	if c.server != nil && (c.state == relaying || c.state == keeping) {
 		c.server.conn.Resume()
+	}
+	if c.state == idle || c.state == keeping {
+		c.conn.Resume()
 	}
 }
 

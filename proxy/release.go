@@ -60,6 +60,7 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 	case s.relay.Busy():
 		s.retireBusy(pool.LeftInQuery)
 	case s.relay.InTransaction():
+		s.session.Wiped() // settings that the client has changed in the transaction go back unseen
 		if session {
 			s.session.Soil()
 		}
