@@ -119,7 +119,7 @@ func (c *Conn) Pause() { c.paused = true }
 // Resume reads again, beginning with what the handler had left. In Data it means that what is left then is to be shown
 // once more.
 func (c *Conn) Resume() {
-	if c.closed {
+	if c.closed || !c.paused && !c.serving && len(c.in) == 0 {
 		return
 	}
 	c.paused, c.again = false, true

@@ -138,9 +138,13 @@ func Rollback(dst []byte) ([]byte, Steps) {
 	return wire.AppendQuery(dst, "ROLLBACK"), Steps{StepRollback}
 }
 
-// Wiped notes that the client has run RESET ALL or DISCARD ALL: the next hand-over, to the same identity too, installs the
-// context and the settings again.
-func (s *Session) Wiped() { s.settings, s.until = nil, time.Unix(0, 1) }
+// unknown stands for settings that nobody knows: no client asks for it.
+var unknown = &Settings{}
+
+// Wiped notes that the settings and the context on the connection may be gone or others than were seen: the client has run
+// RESET ALL or DISCARD ALL, or a transaction in which it has changed them was rolled back behind its back. The next hand-over,
+// to the same identity too, begins them anew.
+func (s *Session) Wiped() { s.settings, s.until = unknown, time.Unix(0, 1) }
 
 // Dropped notes that the database has taken the context away: the next hand-over installs it again.
 func (s *Session) Dropped() { s.until = time.Unix(0, 1) }
