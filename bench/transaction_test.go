@@ -1,0 +1,152 @@
+//go:build linux
+
+package main
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/loop"
+	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/relay"
+	"github.com/claimpool/claimpool/wire"
+)
+
+// engine is the hot path of the proxy with nothing around it: two connections of a loop, a relay and a pool.
+type engine struct {
+	client, server *loop.Conn
+	relay          relay.Relay
+	pool           *pool.Pool
+	ticket         pool.Ticket
+	member         pool.Server
+	leased         bool
+}
+
+type clientSide struct{ *engine }
+
+func (e clientSide) Data(b []byte) int {
+	if !e.leased {
+		if _, verdict := e.pool.Acquire(&e.ticket, e.client.Loop().Now()); verdict != pool.Granted {
+			panic("no server")
+		}
+		e.relay.Begin(false, false)
+		e.leased = true
+	}
+	n, _, err := e.relay.FromClient(b)
+	if err != nil {
+		panic(err)
+	}
+	e.server.Write(b[:n])
+	return n
+}
+
+type serverSide struct{ *engine }
+
+func (e serverSide) Data(b []byte) int {
+	used := 0
+	for used < len(b) {
+		r, err := e.relay.FromServer(b[used:])
+		if err != nil {
+			panic(err)
+		}
+		e.client.Write(b[used : used+r.Forward])
+		if used += r.Forward + r.Drop; r.Done {
+			break
+		}
+	}
+	if e.relay.Over() {
+		e.leased = false
+		e.pool.Release(&e.member, pool.Keep, e.client.Loop().Now())
+		e.server.Resume()
+	}
+	return used
+}
+
+func (*engine) Drained()     {}
+func (*engine) Hangup()      {}
+func (*engine) Closed(error) {}
+
+// transact gives one transaction through the engine, with the client and the server at its ends.
+func transact(tb testing.TB) func() {
+	l, err := loop.New()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); l.Run() }()
+	tb.Cleanup(func() { l.Post(l.Stop); <-ended })
+
+	e := &engine{pool: pool.New(pool.Config{Isolation: pool.Shared, Size: 1, QueueLength: 1, Lifetime: time.Hour})}
+	e.ticket.Entry = e.pool.Enter(claimpool.Key{1})
+	e.pool.Open()
+	e.pool.Opened(&e.member, 0, time.Now())
+	client, c := socketPair(tb)
+	server, s := socketPair(tb)
+	ready := make(chan error, 1)
+	l.Post(func() {
+		var err, err2 error
+		e.client, err = l.Add(c, nil, nil, clientSide{e}, nil)
+		e.server, err2 = l.Add(s, nil, nil, serverSide{e}, nil)
+		if err == nil {
+			err = err2
+		}
+		ready <- err
+	})
+	if err := <-ready; err != nil {
+		tb.Fatal(err)
+	}
+
+	request := wire.AppendQuery(nil, "select 1")
+	reply := wire.AppendReadyForQuery([]byte("T\x00\x00\x00\x06\x00\x00D\x00\x00\x00\x06\x00\x00C\x00\x00\x00\x0dSELECT 1\x00"), 'I')
+	in, out := make([]byte, len(request)), make([]byte, len(reply))
+	return func() {
+		client.Write(request)
+		io.ReadFull(server, in)
+		server.Write(reply)
+		if _, err := io.ReadFull(client, out); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func socketPair(tb testing.TB) (net.Conn, int) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer ln.Close()
+	near, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { near.Close() })
+	far, err := ln.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fd, err := loop.Detach(far)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return near, fd
+}
+
+// The steady state of the proxy makes no garbage.
+func TestATransactionDoesNotAllocate(t *testing.T) {
+	f := transact(t)
+	f()
+	if n := testing.AllocsPerRun(1000, f); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkTransaction(b *testing.B) {
+	f := transact(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		f()
+	}
+}
