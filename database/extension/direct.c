@@ -165,6 +165,9 @@ check_context(char **newval, void **extra, GucSource source)
 	Found	   *found = NULL;
 	const char *reason;
 
+	/* The first context is the one that waits still, though nobody has read it. */
+	if (cp_set_once && source >= PGC_S_OVERRIDE && source != PGC_S_TEST)
+		cp_direct_settle();
 	if (*newval == NULL || **newval == '\0' || InitializingParallelWorker)
 		return true;
 	if (cp_session_challenged())

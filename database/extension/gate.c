@@ -139,8 +139,12 @@ gate_executor_start(QueryDesc *query, int flags)
 {
 	if (closed())
 		refuse();
-	/* A worker of this query must be able to tell "no context" from "lost". */
-	cp_direct_settle();
+	/*
+	 * A worker of this query must be able to tell "no context" from "lost".  But
+	 * a login trigger, which queries too, may yet choose the token's key.
+	 */
+	if (query->plannedstmt->parallelModeNeeded)
+		cp_direct_settle();
 	if (!cp_slot_is_claimed())
 		cp_context_publish();
 	if (next_executor_start)

@@ -400,10 +400,8 @@ func TestDirectExpiryAndSeal(t *testing.T) {
 			c = s.login(t, "plain", settings...)
 			if settings == nil {
 				c.mustExec("set jwt.context = '" + first + "'")
-			} else {
-				c.one("select jwt('tenant')")
 			}
-			for _, sql := range []string{"set jwt.context = '" + second + "'", "set jwt.context = '" + first + "'", "reset jwt.context", "reset all", "discard all",
+			for _, sql := range []string{"set jwt.context = ''; set jwt.context = '" + second + "'", "set jwt.context = '" + first + "'", "reset jwt.context", "reset all", "discard all",
 				"set jwt.context = ''", "begin; reset jwt.context; commit", "set jwt.set_once = off", "select jwt_unseal()"} {
 				c.exec(sql)
 				if got := c.one("select jwt('tenant')"); got != "t1" {
