@@ -17,7 +17,7 @@ func TestAttackClientThatDoesNotRead(t *testing.T) {
 	const queries, size = 1500, 8 << 10
 	fake := startFake(t)
 	var asked atomic.Int32
-	answer := wire.AppendReadyForQuery(append(message('D', make([]byte, size)), complete("SELECT 1")...), 'I')
+	answer := wire.AppendReadyForQuery(append(rawMessage('D', make([]byte, size)), complete("SELECT 1")...), 'I')
 	fake.misbehave(nil, func(c net.Conn, _ string) bool {
 		asked.Add(1)
 		c.Write(answer)
@@ -62,7 +62,7 @@ func TestCopyThatFailsUnderPressure(t *testing.T) {
 		if sql != "copy" {
 			return false
 		}
-		c.Write(message('G', []byte{0, 0, 0}))
+		c.Write(rawMessage('G', []byte{0, 0, 0}))
 		<-fail
 		c.Write(wire.AppendReadyForQuery(report("ERROR", "22P04"), 'I'))
 		time.Sleep(100 * time.Millisecond) // what has been sent is read after the answer has arrived
@@ -106,8 +106,8 @@ func TestCopyThatFailsUnderPressure(t *testing.T) {
 	<-stuck
 }
 
-// message builds one message.
-func message(typ byte, body []byte) []byte {
+// rawMessage builds one message.
+func rawMessage(typ byte, body []byte) []byte {
 	n := len(body) + 4
 	return append([]byte{typ, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}, body...)
 }
