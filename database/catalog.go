@@ -21,9 +21,17 @@ select current_database(), current_setting('server_version'), current_user::text
        coalesce(pg_has_role(current_user, o.oid,
                 case when current_setting('server_version_num')::int >= 160000 then 'set' else 'member' end), false),
        exists (select from pg_shdepend d where d.refclassid = 'pg_authid'::regclass and d.refobjid = o.oid
-               and d.dbid <> (select oid from pg_database where datname = current_database()))
+               and d.dbid <> (select oid from pg_database where datname = current_database())),
+       coalesce((select extversion from pg_extension where extname = 'claimpool'), ''),
+       coalesce((select nspname::text from pg_extension join pg_namespace n on n.oid = extnamespace where extname = 'claimpool'), '')
 from pg_roles r left join pg_roles o on o.rolname = 'claimpool_owner'
 where r.rolname = current_user`
+
+// aboutSchema finds a schema of packs, its owner, and the functions in it that are claimpool_owner's.
+const aboutSchema = `
+select pg_get_userbyid(nspowner)::text, array(select nspname || '.' || proname from pg_proc
+       where pronamespace = n.oid and pg_get_userbyid(proowner) = 'claimpool_owner')
+from pg_namespace n where nspname = $1`
 
 // given comes before each question: the roles of the pools, the schema of jwt(), and the object ids of what is ours.
 const given = `
@@ -32,16 +40,36 @@ with given (roles, api) as (select $1::text[], $2::name),
      pool as (select r.* from pg_roles r, given where r.rolname::text = any (roles))
 `
 
-// questions find what makes an installation unsafe: each row is one problem, told in words.
-var questions = []string{
+// everywhere is asked in both dialects. Each row of each answer is one problem, told in words.
+var everywhere = []string{
 	// The owner must be out of everybody's reach.
 	`select 'role claimpool_owner may log in' from pg_roles, ours where oid = owner and rolcanlogin`,
 	`select 'role claimpool_owner is a superuser' from pg_roles, ours where oid = owner and rolsuper`,
-	`select format('role %I may become claimpool_owner, and so read the keys', rolname) from pool, ours where not rolsuper and pg_has_role(oid, owner, 'member')`,
+	`select format('role %I may become claimpool_owner, and so change what policies call', rolname) from pool, ours where not rolsuper and pg_has_role(oid, owner, 'member')`,
 	`select format('role %I is a superuser: neither policies nor keys are closed to it', rolname) from pool where rolsuper`,
 	`select format('role %I has BYPASSRLS: no policy applies to it', rolname) from pool where rolbypassrls and not rolsuper`,
-	`select format('role %I may read every table, and so the keys (pg_read_all_data)', rolname) from pool where not rolsuper and pg_has_role(oid, 'pg_read_all_data', 'usage')`,
 	`select format('role %I has CREATEROLE: it may become other roles', rolname) from pool where rolcreaterole and not rolsuper`,
+
+	// The schemas of packs are looked at only where they are ours.
+	`select format('function %s does not belong to claimpool_owner', p.oid::regprocedure) from ours, pg_namespace n, pg_proc p
+	where nspname in ('auth', 'request') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
+	`select format('CREATE on schema %I is granted to %s', nspname, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
+	from ours, pg_namespace n, aclexplode(nspacl) a
+	where nspname in ('auth', 'request') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
+
+	// Every client may set request.jwt.claims: who decides by it lets everybody choose who he is.
+	`select format('policy %I on %s reads request.jwt.*, which every client may set: use jwt(), or request.setting() of the pack postgrest',
+		polname, polrelid::regclass) from pg_policy
+	where concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) ~* 'current_setting\(.?request\.jwt\.'
+	order by 1`,
+	`select format('function %s reads request.jwt.*, which every client may set: no policy may rely on it', oid::regprocedure) from pg_proc
+	where prokind in ('f', 'p') and pronamespace <> 'pg_catalog'::regnamespace
+	and coalesce(pg_get_function_sqlbody(oid), prosrc) ~* 'current_setting\s*\(\s*.?request\.jwt\.' order by 1`,
+}
+
+// ofTheSQL is asked where the SQL dialect is installed.
+var ofTheSQL = []string{
+	`select format('role %I may read every table, and so the keys (pg_read_all_data)', rolname) from pool where not rolsuper and pg_has_role(oid, 'pg_read_all_data', 'usage')`,
 
 	// Our objects must be the owner's and closed.
 	`select format('%s does not belong to claimpool_owner', what) from ours, lateral (

@@ -18,8 +18,9 @@ const Version = 1
 
 // Options says what to install.
 type Options struct {
-	API   string // the schema for jwt(), jwt(text) and jwt_required(text); "public" when empty
-	KeyID string // the name of the first key; "k1" when empty
+	API   string   // the schema for jwt(), jwt(text) and jwt_required(text); "public" when empty
+	KeyID string   // the name of the first key; "k1" when empty
+	With  []string // compatibility packs: supabase, neon, postgrest
 }
 
 // Key is a new key: the only copy outside the database.
@@ -37,6 +38,7 @@ func (k *Key) File() claimpool.Secret {
 var keyID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
 // PlanInstall says what has to be done to install or upgrade: nothing when all is there. A first installation makes a key.
+// Where the extension claimpool is installed, only packs are.
 func PlanInstall(ctx context.Context, conn *pgx.Conn, opts Options) (*Plan, error) {
 	if opts.API == "" {
 		opts.API = "public"
@@ -51,41 +53,74 @@ func PlanInstall(ctx context.Context, conn *pgx.Conn, opts Options) (*Plan, erro
 	if err != nil {
 		return nil, err
 	}
+	list, err := s.missingPacks(opts.With)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case s.powerful:
 		return nil, errors.New("there is a role claimpool_owner that may log in or is a superuser: it must be able to do nothing but own")
+	case s.Extension != "" && len(opts.With) == 0:
+		return nil, fmt.Errorf("the extension claimpool gives jwt() in database %q already; only packs can be added", s.Database)
+	case s.Extension != "":
+		return planInstall(s, "", list), nil
 	case s.Version > Version:
 		return nil, fmt.Errorf("database %q has version %d of claimpool's SQL, newer than this program's %d: use a newer claimpool",
 			s.Database, s.Version, Version)
 	case s.Version > 0 && s.API != opts.API:
 		return nil, fmt.Errorf("jwt() is already installed in schema %q: remove it first, to have it in %q", s.API, opts.API)
-	case s.Version == Version && len(s.Keys) > 0:
-		return &Plan{}, nil
+	}
+	s.API = opts.API
+	return planInstall(s, opts.KeyID, list), nil
+}
+
+// planInstall plans what is missing: the SQL dialect unless there is the extension, its first key, and packs.
+func planInstall(s *State, keyID string, list []pack) *Plan {
+	needsSQL := s.Extension == "" && s.Version < Version
+	needsKey := s.Extension == "" && len(s.Keys) == 0
+	if !needsSQL && !needsKey && len(list) == 0 {
+		return &Plan{}
 	}
 	p := newPlan()
 	if !s.owner {
-		p.add("the owner of everything, a role without login", file("owner.sql", opts.API))
+		p.add("the owner of everything, a role without login", file("owner.sql", s.API))
 	}
+	if needsSQL || len(list) > 0 {
+		p.addObjects(s, needsSQL, list)
+	}
+	if needsKey {
+		p.addKey(s, keyID)
+	}
+	return p
+}
+
+// addObjects plans the SQL dialect, if it is needed, and packs.
+func (p *Plan) addObjects(s *State, needsSQL bool, list []pack) {
+	api := pgx.Identifier{s.API}.Sanitize()
+	var last []string
 	done := p.asOwner(s, func() {
-		if s.Version == 0 {
-			p.add("its schema", file("schema.sql", opts.API))
+		if needsSQL && s.Version == 0 {
+			p.add("its schema", file("schema.sql", s.API))
+		}
+		p.addPackSchemas(s, list)
+		if !needsSQL {
+			p.add("packs call jwt()", "GRANT USAGE ON SCHEMA "+api+" TO claimpool_owner;")
+			return
 		}
 		// PostgreSQL asks the owner of a new function for CREATE on its schema.
-		p.add("CREATE is taken back below", "GRANT USAGE, CREATE ON SCHEMA "+pgx.Identifier{opts.API}.Sanitize()+" TO claimpool_owner;")
+		p.add("CREATE is taken back below", "GRANT USAGE, CREATE ON SCHEMA "+api+" TO claimpool_owner;")
+		last = append(last, "REVOKE CREATE ON SCHEMA "+api+" FROM claimpool_owner;")
 	})
-	if s.Version == 0 {
-		p.add("tables", file("tables.sql", opts.API))
+	if needsSQL && s.Version == 0 {
+		p.add("tables", file("tables.sql", s.API))
 	}
-	if s.Version < Version {
-		p.add("functions", file("functions.sql", opts.API))
-		p.add("what policies call", file("api.sql", opts.API))
-		p.add("the version", file("version.sql", opts.API))
+	if needsSQL {
+		p.add("functions", file("functions.sql", s.API))
+		p.add("what policies call", file("api.sql", s.API))
+		p.add("the version", file("version.sql", s.API))
 	}
-	done("REVOKE CREATE ON SCHEMA " + pgx.Identifier{opts.API}.Sanitize() + " FROM claimpool_owner;")
-	if len(s.Keys) == 0 {
-		p.addKey(s, opts.KeyID)
-	}
-	return p, nil
+	p.addPacks(s, list)
+	done(last...)
 }
 
 // asOwner plans to act as claimpool_owner: before is planned while we are still ourselves. The function that it gives plans
@@ -143,12 +178,15 @@ func PlanRemove(ctx context.Context, conn *pgx.Conn) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Version == 0 {
+	if s.Version == 0 && len(s.Packs) == 0 {
 		return &Plan{}, nil
 	}
 	p := newPlan()
 	done := p.asOwner(s, nil)
-	p.add("everything, unless something uses it", file("remove.sql", s.API))
+	p.removePacks(s)
+	if s.Version > 0 {
+		p.add("everything, unless something uses it", file("remove.sql", s.API))
+	}
 	done("REVOKE ALL ON SCHEMA " + pgx.Identifier{s.API}.Sanitize() + " FROM claimpool_owner;")
 	if !s.elsewhere {
 		p.add("the owner, which no other database needs", "DROP ROLE claimpool_owner;")

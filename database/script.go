@@ -49,6 +49,9 @@ type Plan struct {
 // Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.steps) == 0 }
 
+// MakesKey reports whether the plan makes a key, which Run then gives.
+func (p *Plan) MakesKey() bool { return p.keyID != "" }
+
 // String is the plan as a script for psql: what --dry-run prints is what Run runs.
 func (p *Plan) String() string {
 	if p.Empty() {

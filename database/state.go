@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,7 +18,11 @@ type State struct {
 	Version  int    // of the installed SQL; 0 when there is none
 	API      string // the schema of jwt(); empty when nothing is installed
 	Keys     []KeyInfo
+	Packs    []string // the compatibility packs that are there
 	Problems []string // what makes the installation unsafe; empty is good
+
+	// Extension is the version of the extension claimpool where that gives jwt(), in place of the SQL; Version is 0 then.
+	Extension string
 
 	user      string // who we are
 	superuser bool
@@ -26,6 +32,8 @@ type State struct {
 	elsewhere bool // and owns things in other databases
 	schema    bool // the schema claimpool exists
 	ours      bool // and belongs to claimpool_owner, with its tables
+
+	packOwners map[string]string // the schemas of packs that exist, with their owners
 }
 
 // KeyInfo names a key; the key itself never leaves the database twice.
@@ -46,31 +54,65 @@ func Status(ctx context.Context, conn *pgx.Conn, roles ...string) (*State, error
 	}
 	s := &State{}
 	err = tx.QueryRow(ctx, aboutUs).Scan(&s.Database, &s.Server, &s.user, &s.superuser, &s.owner, &s.powerful,
-		&s.schema, &s.ours, &s.member, &s.elsewhere)
+		&s.schema, &s.ours, &s.member, &s.elsewhere, &s.Extension, &s.API)
 	if err != nil {
 		return nil, fmt.Errorf("look at the database: %w", err)
 	}
-	if !s.schema {
-		return s, nil
+	if err := s.readPacks(ctx, tx); err != nil {
+		return nil, fmt.Errorf("look for packs: %w", err)
 	}
-	if !s.ours {
+	switch {
+	case s.Extension != "":
+		return s, s.readProblems(ctx, tx, roles, everywhere)
+	case !s.schema:
+		return s, nil
+	case !s.ours:
 		return nil, errors.New("there is a schema claimpool that does not belong to role claimpool_owner: somebody else has made it")
 	}
 	if err := s.readInstallation(ctx, tx); err != nil {
 		return nil, err
 	}
-	for _, question := range questions {
+	return s, s.readProblems(ctx, tx, roles, everywhere, ofTheSQL)
+}
+
+// readProblems asks questions, each of which finds some problems.
+func (s *State) readProblems(ctx context.Context, tx pgx.Tx, roles []string, questions ...[]string) error {
+	for _, question := range slices.Concat(questions...) {
 		rows, err := tx.Query(ctx, given+question, append([]string{}, roles...), s.API)
 		if err != nil {
-			return nil, fmt.Errorf("look for problems: %w", err)
+			return fmt.Errorf("look for problems: %w", err)
 		}
 		problems, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {
-			return nil, fmt.Errorf("look for problems: %w", err)
+			return fmt.Errorf("look for problems: %w", err)
 		}
 		s.Problems = append(s.Problems, problems...)
 	}
-	return s, nil
+	return nil
+}
+
+// readPacks finds the packs and the schemas of their names, whoever these belong to.
+func (s *State) readPacks(ctx context.Context, tx pgx.Tx) error {
+	s.packOwners = map[string]string{}
+	for _, schema := range packSchemas {
+		var owner string
+		var functions []string
+		err := tx.QueryRow(ctx, aboutSchema, schema.name).Scan(&owner, &functions)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.packOwners[schema.name] = owner
+		for _, p := range packs {
+			name, _, _ := strings.Cut(p.functions[0], "(")
+			if slices.Contains(functions, name) {
+				s.Packs = append(s.Packs, p.name)
+			}
+		}
+	}
+	return nil
 }
 
 // readInstallation reads our own tables, which only the owner and superusers may. It may make us a member of the owner: the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,36 +54,44 @@ func change(env *environment, ctx context.Context, conn *pgx.Conn, plan *databas
 
 type dbInstallCommand struct {
 	dbFlags
-	Schema  string `default:"public" help:"The schema for jwt(). Everything else goes into the schema claimpool. Default: public."`
-	KeyID   string `name:"key-id" default:"k1" help:"The name of the first key. Default: k1."`
-	KeyFile string `default:"claimpool.key" placeholder:"FILE" help:"Where the new key goes, for context.key_file of the proxy. Default: claimpool.key."`
-	DryRun  bool   `help:"Print what would be run, and change nothing."`
+	Schema  string   `default:"public" help:"The schema for jwt(). Everything else goes into the schema claimpool. Default: public."`
+	KeyID   string   `name:"key-id" default:"k1" help:"The name of the first key. Default: k1."`
+	KeyFile string   `default:"claimpool.key" placeholder:"FILE" help:"Where the new key goes, for context.key_file of the proxy. Default: claimpool.key."`
+	With    []string `placeholder:"PACK" help:"Also functions with the names that policies written for another system call: supabase, neon, postgrest."`
+	DryRun  bool     `help:"Print what would be run, and change nothing."`
 }
 
 // Run installs or upgrades.
 func (c *dbInstallCommand) Run(env *environment) error {
 	return c.with(env, func(ctx context.Context, conn *pgx.Conn) error {
-		plan, err := database.PlanInstall(ctx, conn, database.Options{API: c.Schema, KeyID: c.KeyID})
+		plan, err := database.PlanInstall(ctx, conn, database.Options{API: c.Schema, KeyID: c.KeyID, With: c.With})
 		if err != nil {
 			return err
 		}
-		if plan.Empty() {
-			fmt.Fprintf(env.out, "Version %d is installed already; nothing to do.\n", database.Version)
-			return nil
+		if plan.MakesKey() {
+			err = runWithKeyFile(env, ctx, conn, plan, c.KeyFile, c.DryRun)
+		} else if !plan.Empty() {
+			_, err = change(env, ctx, conn, plan, c.DryRun)
+		}
+		if err != nil || c.DryRun && !plan.Empty() {
+			return err
 		}
 		s, err := database.Status(ctx, conn)
 		if err != nil {
 			return err
 		}
-		if len(s.Keys) == 0 {
-			err = runWithKeyFile(env, ctx, conn, plan, c.KeyFile, c.DryRun)
-		} else {
-			_, err = change(env, ctx, conn, plan, c.DryRun)
+		what := fmt.Sprintf("Version %d", s.Version)
+		if s.Extension != "" {
+			what = "Version " + s.Extension + " of the extension"
 		}
-		if err != nil || c.DryRun {
-			return err
+		if len(s.Packs) > 0 {
+			what += ", with " + strings.Join(s.Packs, ", ") + ","
 		}
-		fmt.Fprintf(env.out, "Version %d is installed.\n", database.Version)
+		if plan.Empty() {
+			fmt.Fprintf(env.out, "%s is installed already; nothing to do.\n", what)
+			return nil
+		}
+		fmt.Fprintf(env.out, "%s is installed.\n", what)
 		return nil
 	})
 }
@@ -123,13 +132,21 @@ func (c *dbStatusCommand) Run(env *environment) error {
 			return err
 		}
 		fmt.Fprintf(env.out, "database   %s\nserver     PostgreSQL %s\n", s.Database, s.Server)
-		if s.Version == 0 {
+		switch {
+		case s.Extension != "":
+			fmt.Fprintf(env.out, "installed  the extension, version %s\n", s.Extension)
+		case s.Version == 0:
 			fmt.Fprintln(env.out, "installed  nothing")
 			return errNo
+		default:
+			fmt.Fprintf(env.out, "installed  version %d\n", s.Version)
 		}
-		fmt.Fprintf(env.out, "installed  version %d\njwt()      in schema %s\n", s.Version, s.API)
-		if s.Version < database.Version {
+		fmt.Fprintf(env.out, "jwt()      in schema %s\n", s.API)
+		if s.Extension == "" && s.Version < database.Version {
 			fmt.Fprintf(env.out, "           version %d is newer; run: claimpool db install\n", database.Version)
+		}
+		if len(s.Packs) > 0 {
+			fmt.Fprintf(env.out, "packs      %s\n", strings.Join(s.Packs, ", "))
 		}
 		for _, k := range s.Keys {
 			fmt.Fprintf(env.out, "key        %s, since %s\n", k.ID, k.Created.UTC().Format(time.RFC3339))
@@ -152,6 +169,10 @@ type dbRemoveCommand struct {
 // Run removes everything.
 func (c *dbRemoveCommand) Run(env *environment) error {
 	return c.with(env, func(ctx context.Context, conn *pgx.Conn) error {
+		before, err := database.Status(ctx, conn)
+		if err != nil {
+			return err
+		}
 		plan, err := database.PlanRemove(ctx, conn)
 		if err != nil {
 			return err
@@ -162,6 +183,10 @@ func (c *dbRemoveCommand) Run(env *environment) error {
 		}
 		if _, err := change(env, ctx, conn, plan, c.DryRun); err != nil || c.DryRun {
 			return err
+		}
+		if before.Extension != "" {
+			fmt.Fprintln(env.out, "Removed the packs. The extension stays.")
+			return nil
 		}
 		fmt.Fprintln(env.out, "Removed. The key file of the proxy is worth nothing any more: delete it.")
 		return nil

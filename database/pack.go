@@ -1,0 +1,96 @@
+package database
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// pack is a set of functions with the names that policies written for another system call. They read jwt(), whichever dialect
+// it is of.
+type pack struct {
+	name      string
+	schema    string
+	functions []string // the first one tells whether the pack is there
+}
+
+var packs = []pack{
+	{"supabase", "auth", []string{"auth.role()", "auth.email()"}},
+	{"neon", "auth", []string{"auth.session()", "auth.user_id()", "auth.organization_id()", "auth.organization()"}},
+	{"postgrest", "request", []string{"request.setting(text, boolean)", "request.refuse(text)"}},
+}
+
+// packSchema is a schema of packs, with the file and the functions that all packs in it share.
+type packSchema struct {
+	name, file string
+	functions  []string
+}
+
+var packSchemas = []packSchema{
+	{"auth", "pack_auth.sql", []string{"auth.uid()", "auth.jwt()"}},
+	{"request", "", nil},
+}
+
+// neededBy reports whether one of the packs lives there.
+func (s packSchema) neededBy(list []pack) bool {
+	return slices.ContainsFunc(list, func(p pack) bool { return p.schema == s.name })
+}
+
+// missingPacks checks the names of packs and gives those that are not there yet.
+func (s *State) missingPacks(names []string) (list []pack, err error) {
+	for _, name := range names {
+		i := slices.IndexFunc(packs, func(p pack) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no pack %q: supabase, neon and postgrest are", name)
+		}
+		p := packs[i]
+		if owner := s.packOwners[p.schema]; owner != "" && owner != "claimpool_owner" {
+			return nil, fmt.Errorf("there is a schema %s that belongs to role %q: the pack %s would have to take it over, and does not",
+				p.schema, owner, name)
+		}
+		if !slices.Contains(s.Packs, name) && !slices.ContainsFunc(list, func(q pack) bool { return q.name == name }) {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// addPackSchemas plans the schemas that packs need and that are not there. We are still ourselves.
+func (p *Plan) addPackSchemas(s *State, list []pack) {
+	for _, schema := range packSchemas {
+		if schema.neededBy(list) && s.packOwners[schema.name] == "" {
+			p.add("a schema for the names of another system", "CREATE SCHEMA "+schema.name+" AUTHORIZATION claimpool_owner;")
+		}
+	}
+}
+
+// addPacks plans their functions, as the owner.
+func (p *Plan) addPacks(s *State, list []pack) {
+	for _, schema := range packSchemas {
+		if schema.neededBy(list) && schema.file != "" {
+			p.add("what all packs in schema "+schema.name+" have", file(schema.file, s.API))
+		}
+	}
+	for _, q := range list {
+		p.add("the pack "+q.name, file("pack_"+q.name+".sql", s.API))
+	}
+}
+
+// removePacks plans to drop what is there of them, as the owner. Policies that call them stop it.
+func (p *Plan) removePacks(s *State) {
+	for _, q := range packs {
+		if slices.Contains(s.Packs, q.name) {
+			p.add("the pack "+q.name, "DROP FUNCTION "+strings.Join(q.functions, ", ")+";")
+		}
+	}
+	for _, schema := range packSchemas {
+		if s.packOwners[schema.name] != "claimpool_owner" {
+			continue
+		}
+		sql := "DROP SCHEMA " + schema.name + ";"
+		if schema.functions != nil {
+			sql = "DROP FUNCTION " + strings.Join(schema.functions, ", ") + ";\n" + sql
+		}
+		p.add("the schema of packs", sql)
+	}
+}
