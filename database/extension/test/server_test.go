@@ -1,5 +1,5 @@
-// Package extension_test attacks the extension on real servers, over the wire. It does not know the proxy: the other
-// half of the native dialect is written down a second time here, from PROTOCOL.md.
+// Package extension_test attacks the extension on real servers, over the wire. The other half of the native
+// dialect is written down a second time here, from PROTOCOL.md; the proxy itself is only in page_test.go.
 package extension_test
 
 import (
