@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -117,8 +118,23 @@ func refusedGreeting(d trusted.Dialect, s *trusted.Session, err error) error {
 	return err
 }
 
-// question asks a new connection something and gives the values of the answer: one row, or the result of a function.
+// maxQuestions is how often a question is asked when it is cancelled: a neighbour with the same role may call
+// pg_cancel_backend on every new connection without end, and a pool that cannot grow serves nobody.
+const maxQuestions = 100
+
+// question asks a new connection something and gives the one row of the answer.
 func question(c net.Conn, messages []byte) (row []string, err error) {
+	for range maxQuestions {
+		row, err = questionOnce(c, messages)
+		var e *claimpool.Error
+		if !errors.As(err, &e) || e.Code != claimpool.CodeQueryCanceled {
+			break
+		}
+	}
+	return row, err
+}
+
+func questionOnce(c net.Conn, messages []byte) (row []string, err error) {
 	if _, err := c.Write(messages); err != nil {
 		return nil, err
 	}

@@ -28,12 +28,13 @@ func (s *Settings) foreign() bool {
 	return false
 }
 
-// maxSets bounds the table of sets: clients choose what is in it.
-const maxSets = 10_000
+// maxSetBytes bounds the table of sets: clients choose what is in it, and PostgreSQL 18 reports a search_path of any length.
+const maxSetBytes = 2 << 20
 
 // Intern keeps one object for each set of settings. It belongs to one event loop.
 type Intern struct {
-	sets map[string]*Settings
+	sets  map[string]*Settings
+	bytes int // of the keys
 }
 
 // Of gives the object for a set. Later settings of a name win; names are compared without case, as PostgreSQL does.
@@ -63,8 +64,10 @@ func (in *Intern) Of(params [][2]string) *Settings {
 	if s := in.sets[key.String()]; s != nil {
 		return s
 	}
-	if in.sets == nil || len(in.sets) >= maxSets {
+	const perSet = 256 // what a set takes beside its texts
+	if in.bytes += key.Len() + perSet; in.sets == nil || in.bytes > maxSetBytes {
 		in.sets = map[string]*Settings{} // sets in use live on; equal ones made later cost one RESET more
+		in.bytes = key.Len() + perSet
 	}
 	s := &Settings{list: list}
 	in.sets[key.String()] = s

@@ -3,6 +3,7 @@ package trusted
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -46,14 +47,20 @@ func TestSettingsOfACallerAreNotChanged(t *testing.T) {
 	}
 }
 
-// The attacker brings ever new settings. The table of sets must not grow without end.
+// The attacker brings ever new settings, short ones and long ones. The table of sets must not grow without end.
 func TestAttackEverNewSettings(t *testing.T) {
-	var in Intern
-	for i := range 3 * maxSets {
-		in.Of([][2]string{{"application_name", fmt.Sprint(i)}})
-	}
-	if len(in.sets) > maxSets {
-		t.Errorf("%d sets", len(in.sets))
+	for _, length := range []int{1, 10_000} {
+		var in Intern
+		for i := range maxSetBytes / 100 {
+			in.Of([][2]string{{"search_path", strings.Repeat("x", length) + fmt.Sprint(i)}})
+		}
+		kept := 0
+		for key := range in.sets {
+			kept += len(key)
+		}
+		if kept > maxSetBytes || len(in.sets) > maxSetBytes/200 {
+			t.Errorf("%d sets with %d bytes", len(in.sets), kept)
+		}
 	}
 }
 
