@@ -120,3 +120,24 @@ func TestAttackOwnContextWiped(t *testing.T) {
 		})
 	}
 }
+
+// TestAttackLostNotifications: while the proxy renews the seal of a session, PostgreSQL may send what the session listens for.
+// None of it may be lost between the replies.
+func TestAttackLostNotifications(t *testing.T) {
+	f := startTenants(t, pgtest.Newest(t), func(o *pgtest.ProxyOptions) {
+		inMode(pool.Session, 1)(o)
+		o.Dialect.(*trusted.SQL).Window = 20 * time.Millisecond // a renewal at nearly every query
+	})
+	p, admin := f.raw(t, "t1"), f.admin(t)
+	p.expect("LISTEN gossip", "C(LISTEN) Z(I)")
+	const sent = 200
+	var got strings.Builder
+	for range sent {
+		run(t, admin, "NOTIFY gossip")
+		got.WriteString(p.ask("SELECT 1") + " ")
+	}
+	soon(t, "for all notifications", func() bool {
+		got.WriteString(p.ask("SELECT 1") + " ")
+		return strings.Count(got.String(), "A ") >= sent
+	})
+}
