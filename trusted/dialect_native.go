@@ -27,10 +27,7 @@ const (
 // Pins is empty: the extension keeps its settings from everybody.
 func (*Native) Pins() [][2]string { return nil }
 
-// backendPID is the OID of pg_catalog.pg_backend_pid(), the same in all versions: what a closed gate must refuse.
-const backendPID = 2026
-
-// Greet finds the extension's two functions, calls the first, and tries the gate.
+// Greet finds the extension's two functions, and calls the first.
 func (d *Native) Greet(s *Session, answer []string, _ time.Time) (ask []byte, err error) {
 	switch n := s.native; {
 	case answer == nil:
