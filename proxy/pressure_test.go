@@ -57,7 +57,7 @@ func TestAttackClientThatDoesNotRead(t *testing.T) {
 // forgotten.
 func TestCopyThatFailsUnderPressure(t *testing.T) {
 	fake := startFake(t)
-	fail := make(chan struct{})
+	fail, heard := make(chan struct{}), make(chan struct{})
 	fake.misbehave(nil, func(c net.Conn, sql string) bool {
 		if sql != "copy" {
 			return false
@@ -65,7 +65,7 @@ func TestCopyThatFailsUnderPressure(t *testing.T) {
 		c.Write(rawMessage('G', []byte{0, 0, 0}))
 		<-fail
 		c.Write(wire.AppendReadyForQuery(report("ERROR", "22P04"), 'I'))
-		time.Sleep(100 * time.Millisecond) // what has been sent is read after the answer has arrived
+		<-heard // what has been sent is read after the answer has arrived
 		return true
 	})
 	f := startBefore(t, fake, nil)
@@ -100,6 +100,7 @@ func TestCopyThatFailsUnderPressure(t *testing.T) {
 	if got := p.answer(); got != "E(22P04) Z(I)" {
 		t.Errorf("answered %s", got)
 	}
+	close(heard)
 	if got := p.answer(); got != "C(select 1) Z(I)" {
 		t.Errorf("then answered %s", got)
 	}
