@@ -70,7 +70,7 @@ func (s *backend) handOver(c *client, sent []byte, now time.Time) {
 	if len(steps) == 0 {
 		b, steps = trusted.Check(b, steps)
 	}
-	if s.session.Together() && steps.InstallOnly() {
+	if s.session.Together() && steps.Fenced() {
 		b = append(b, c.goAlong(sent)...)
 	}
 	h.scratch = b

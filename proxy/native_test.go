@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -172,5 +173,60 @@ func TestNativeRunsEveryRequestOnce(t *testing.T) {
 		if got != "t1:100:100 t2:100:100" {
 			t.Errorf("inserted %s", got)
 		}
+	})
+}
+
+// TestAttackCancelNativeHandOvers: requests follow a hand-over in the same write, so whoever can make the hand-over fail hopes
+// that the request behind it runs under the context of the identity before, or twice. The attacker cancels what the pool's
+// connections do, without end. A request may fail with 57014 or 57P03, and then has not run; all others have run once, under
+// their own identity.
+func TestAttackCancelNativeHandOvers(t *testing.T) {
+	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
+		f := startNative(t, inst, func(o *pgtest.ProxyOptions) {
+			o.Pool = pgtest.DefaultPool()
+			o.Pool.Size = 2
+		})
+		f.cluster.Exec(t, f.database, "CREATE TABLE done (who text, mine text, n int); GRANT ALL ON done TO PUBLIC")
+		admin := f.cluster.Connect(t, f.database, "postgres", "")
+		ctx, stop := context.WithCancel(t.Context())
+		var attack, work sync.WaitGroup
+		attack.Go(func() {
+			for ctx.Err() == nil {
+				admin.Exec(ctx, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = $1", f.role)
+			}
+		})
+		const turns = 300
+		ran, hits := map[string]int{}, 0
+		var mu sync.Mutex
+		for i := range 3 {
+			tenant := fmt.Sprintf("t%d", i)
+			c := f.connect(t, tenant)
+			work.Go(func() {
+				for n := range turns {
+					_, err := c.Exec(t.Context(), "INSERT INTO done VALUES (jwt('tenant_id'), $1, $2)", pgx.QueryExecModeExec, tenant, n)
+					mu.Lock()
+					switch {
+					case err == nil:
+						ran[tenant]++
+					case strings.Contains("57014 57P03", sqlState(err)):
+						hits++
+					default:
+						t.Errorf("%s: %v", tenant, err)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		work.Wait()
+		stop()
+		attack.Wait()
+		admin = f.cluster.Connect(t, f.database, "postgres", "")
+		for tenant, n := range ran {
+			got := value(t, admin, "SELECT count(*) || ' ' || count(DISTINCT n) || ' ' || bool_and(who = mine) FROM done WHERE mine = '"+tenant+"'")
+			if want := fmt.Sprintf("%d %d true", n, n); got != want {
+				t.Errorf("%s: %s, want %s", tenant, got, want)
+			}
+		}
+		t.Logf("%d requests, %d refused, %d hand-overs failed", 3*turns, hits, strings.Count(f.Log.String(), "reason=handover_failed"))
 	})
 }

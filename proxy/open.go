@@ -102,20 +102,9 @@ func greet(c net.Conn, d trusted.Dialect, s *trusted.Session) error {
 			return err
 		}
 		if answer, err = question(c, ask); err != nil {
-			return refusedGreeting(d, s, err)
+			return err
 		}
 	}
-}
-
-// refusedGreeting lets a dialect judge an error of the server that it may have wanted; the conversation is over either way.
-func refusedGreeting(d trusted.Dialect, s *trusted.Session, err error) error {
-	judge, ok := d.(interface {
-		Refused(*trusted.Session, *claimpool.Error) error
-	})
-	if e, own := err.(*claimpool.Error); ok && own {
-		return judge.Refused(s, e)
-	}
-	return err
 }
 
 // maxQuestions is how often a question is asked when it is cancelled: a neighbour with the same role may call

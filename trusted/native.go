@@ -22,9 +22,11 @@ import (
 // database/extension/PROTOCOL.md.
 const (
 	nativeVersion     = 1
-	nativeChallenge   = 61 // the length of the answer to challenge()
+	nativeChallenge   = 62 // the length of the answer to challenge()
 	nativeFlagSession = 1
 	nativeFlagReset   = 2
+
+	nativeChallengeGated = 1 // in the flags at the end of the answer
 
 	infoX25519 = "claimpool native x25519 v1\x00"
 	infoFile   = "claimpool native file v1\x00"
@@ -82,6 +84,7 @@ type challenge struct {
 	public *ecdh.PublicKey
 	salt   []byte // nonce, process id, database, role
 	pid    uint32
+	gated  bool // the role's gate is on, for the life of the connection
 }
 
 func parseChallenge(b []byte) (*challenge, error) {
@@ -92,7 +95,10 @@ func parseChallenge(b []byte) (*challenge, error) {
 	if err != nil {
 		return nil, errors.New("the extension's challenge has no key")
 	}
-	return &challenge{public: public, salt: bytes.Clone(b[33:]), pid: binary.BigEndian.Uint32(b[49:])}, nil
+	return &challenge{
+		public: public, salt: bytes.Clone(b[33:61]), pid: binary.BigEndian.Uint32(b[49:]),
+		gated: b[61]&nativeChallengeGated != 0,
+	}, nil
 }
 
 // sessionKey derives the key of one server connection (RFC 7748, RFC 5869).
@@ -112,7 +118,7 @@ func (k *NativeKey) sessionKey(c *challenge) ([]byte, error) {
 type nativeSession struct {
 	switchOID uint32
 	asked     bool // challenge() has been called
-	gate      bool // the role's gate is on
+	gated     bool // the role's gate is on
 	kid       string
 	mac       hash.Hash
 	counter   uint64
@@ -125,7 +131,7 @@ func (n *nativeSession) begin(k *NativeKey, c *challenge) error {
 		return err
 	}
 	defer clear(key)
-	n.kid, n.mac = k.ID, hmac.New(sha256.New, key)
+	n.kid, n.gated, n.mac = k.ID, c.gated, hmac.New(sha256.New, key)
 	return nil
 }
 

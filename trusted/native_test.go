@@ -25,7 +25,7 @@ func TestSwitchHasTheBytesOfTheProtocol(t *testing.T) {
 	}
 	challenge := append([]byte{1}, backend.PublicKey().Bytes()...)
 	salt := append([]byte("sixteen of nonce"), 0, 0, 0x12, 0x67, 0, 0, 0, 5, 0, 0, 0x40, 1)
-	challenge = append(challenge, salt...)
+	challenge = append(append(challenge, salt...), nativeChallengeGated)
 	raw := bytes.Repeat([]byte{3}, 32)
 	text := base64.RawURLEncoding.EncodeToString(raw)
 	private, _ := ecdh.X25519().NewPrivateKey(raw)
@@ -44,7 +44,7 @@ func TestSwitchHasTheBytesOfTheProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 			c, err := parseChallenge(challenge)
-			if err != nil || c.pid != 0x1267 {
+			if err != nil || c.pid != 0x1267 || !c.gated {
 				t.Fatal(c, err)
 			}
 			var n nativeSession
@@ -163,12 +163,13 @@ func TestNativeGreeting(t *testing.T) {
 		ok      bool
 	}{
 		{"all well", []string{oidBytes, oidBytes, string(challenge)}, 3, true},
+		{"no gate", []string{oidBytes, oidBytes, string(challenge[:61]) + "\x00"}, 3, true},
 		{"no extension", []string{""}, 1, false},
 		{"half an extension", []string{oidBytes, ""}, 2, false},
 		{"challenge too short", []string{oidBytes, oidBytes, string(challenge[1:])}, 3, false},
 		{"other version", []string{oidBytes, oidBytes, "\x02" + string(challenge[1:])}, 3, false},
 		{"somebody else's challenge", []string{oidBytes, oidBytes, string(challenge[:52]) + "\xff" + string(challenge[53:])}, 3, false},
-		{"key that gives no secret", []string{oidBytes, oidBytes, "\x01" + strings.Repeat("\x00", 32) + string(challenge[33:])}, 3, true},
+		{"key that gives no secret", []string{oidBytes, oidBytes, "\x01" + strings.Repeat("\x00", 32) + string(challenge[33:61]) + "\x00"}, 3, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &Session{PID: 4711}
@@ -183,6 +184,9 @@ func TestNativeGreeting(t *testing.T) {
 			}
 			if asks != test.asks || (err == nil) != test.ok {
 				t.Errorf("%d questions, %v", asks, err)
+			}
+			if gated := test.name == "all well"; s.Together() != gated {
+				t.Errorf("a request may go along: %t", !gated)
 			}
 		})
 	}

@@ -22,9 +22,16 @@ const (
 // Steps are the requests that were sent, in order.
 type Steps []Step
 
-// InstallOnly reports whether the hand-over is the installation of a context and nothing else: then it has succeeded or
-// failed as a whole.
-func (s Steps) InstallOnly() bool { return len(s) == 1 && s[0] == StepCall }
+// Fenced reports whether nothing behind the hand-over can run, in a database with a gate, unless all of it has succeeded: a
+// context is installed first, and only the client's settings follow, of which each that fails takes the context away.
+func (s Steps) Fenced() bool {
+	for i, step := range s {
+		if (i == 0 && step != StepCall) || (i > 0 && step != StepSetting) {
+			return false
+		}
+	}
+	return len(s) > 0
+}
 
 var stepTags = map[Step]string{StepReset: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK"}
 

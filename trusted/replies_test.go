@@ -218,3 +218,23 @@ func FuzzReplies(f *testing.F) {
 		}
 	})
 }
+
+func TestFenced(t *testing.T) {
+	for _, test := range []struct {
+		steps Steps
+		want  bool
+	}{
+		{nil, false},
+		{Steps{StepCall}, true},
+		{Steps{StepCall, StepSetting, StepSetting}, true},
+		{Steps{StepSetting}, false},
+		{Steps{StepSync}, false},
+		{Steps{StepCall, StepCall}, false},
+		{Steps{StepReset, StepCall}, false},
+		{Steps{StepCall, StepSync}, false},
+	} {
+		if got := test.steps.Fenced(); got != test.want {
+			t.Errorf("%v: %t", test.steps, got)
+		}
+	}
+}

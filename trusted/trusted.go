@@ -77,7 +77,7 @@ func (s *Session) Ready(id *claimpool.Identity, set *Settings, now time.Time) bo
 
 // Together reports whether the client's first request may follow a hand-over in the same write: the gate is on, so that
 // nothing of it runs when the hand-over fails. In a session the replies are awaited.
-func (s *Session) Together() bool { return s.native != nil && s.native.gate && !s.Sessions }
+func (s *Session) Together() bool { return s.native != nil && s.native.gated && !s.Sessions }
 
 // same reports whether the installed context is the identity's own, to the byte.
 func (s *Session) same(id *claimpool.Identity) bool {

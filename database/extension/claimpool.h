@@ -100,6 +100,7 @@ extern int	cp_read_private_file(const char *path, char *text, int size);
 
 /* session.c: the secret that this backend shares with its proxy */
 extern bool cp_session_challenged(void);
+extern bool cp_session_gated(void);
 extern const char *cp_session_verify(const CpGrant *grant);
 
 /* grant.c */

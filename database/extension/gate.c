@@ -49,7 +49,7 @@ cp_login_is_superuser(void)
 static bool
 closed(void)
 {
-	return cp_gate &&
+	return (cp_gate || cp_session_gated()) &&
 		(MyBackendType == B_BACKEND ||
 		 (MyBackendType == B_BG_WORKER && !IsParallelWorker())) &&
 		!cp_context_valid() && !cp_login_is_superuser();

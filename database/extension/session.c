@@ -15,6 +15,7 @@
 
 #define CP_VERSION 1
 #define CP_SALT_BYTES (CP_NONCE_BYTES + 3 * 4)
+#define CP_CHALLENGE_GATED 1
 
 static const char label_x25519[] = "claimpool native x25519 v1";
 static const char label_file[] = "claimpool native file v1";
@@ -22,6 +23,7 @@ static const char label_file[] = "claimpool native file v1";
 static struct
 {
 	bool		challenged;
+	bool		gated;			/* the gate was on then, and stays on */
 	uint8		private_key[CP_KEY_BYTES];	/* wiped once mac is there */
 	uint8		public_key[CP_KEY_BYTES];
 	uint8		salt[CP_SALT_BYTES];	/* nonce, pid, database, role */
@@ -44,21 +46,20 @@ cp_session_challenged(void)
 	return session.challenged;
 }
 
-/*
- * challenge() returns bytea: what the proxy needs to compute the session key.
- * Once per backend: a second answer would let two parties count separately.
- */
-PG_FUNCTION_INFO_V1(claimpool_challenge);
-Datum
-claimpool_challenge(PG_FUNCTION_ARGS)
+bool
+cp_session_gated(void)
 {
-	StringInfoData answer;
+	return session.gated;
+}
 
-	if (session.challenged)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this connection has answered a challenge before")));
-
+/*
+ * What challenge() answers is settled once.  It says whether the gate is on, and
+ * the proxy relies on that for the life of the connection: from here on nobody
+ * can turn it off.
+ */
+static void
+prepare_answer(void)
+{
 	if (!pg_strong_random(session.salt, CP_NONCE_BYTES) ||
 		!cp_x25519_generate(session.private_key, session.public_key))
 		ereport(ERROR,
@@ -67,13 +68,34 @@ claimpool_challenge(PG_FUNCTION_ARGS)
 	put_uint32(session.salt + CP_NONCE_BYTES, MyProcPid);
 	put_uint32(session.salt + CP_NONCE_BYTES + 4, MyDatabaseId);
 	put_uint32(session.salt + CP_NONCE_BYTES + 8, MyProc->roleId);
+	session.gated = cp_gate && !cp_login_is_superuser();
+	session.challenged = true;
+	cp_context_publish();		/* a context of the setting does not count now */
+}
+
+/*
+ * challenge() returns bytea: what the proxy needs to compute the session key.
+ * Asked again it answers the same, because the first answer may have been lost to
+ * a cancel request; after the first good switch() nobody has a reason to ask.
+ */
+PG_FUNCTION_INFO_V1(claimpool_challenge);
+Datum
+claimpool_challenge(PG_FUNCTION_ARGS)
+{
+	StringInfoData answer;
+
+	if (session.mac != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("this connection has answered its challenge")));
+	if (!session.challenged)
+		prepare_answer();
 
 	pq_begintypsend(&answer);
 	pq_sendbyte(&answer, CP_VERSION);
 	pq_sendbytes(&answer, (const char *) session.public_key, CP_KEY_BYTES);
 	pq_sendbytes(&answer, (const char *) session.salt, CP_SALT_BYTES);
-	session.challenged = true;
-	cp_context_publish();		/* a context of the setting does not count now */
+	pq_sendbyte(&answer, session.gated ? CP_CHALLENGE_GATED : 0);
 	PG_RETURN_BYTEA_P(pq_endtypsend(&answer));
 }
 

@@ -225,7 +225,7 @@ func (c *client) establish(s *server, key proxyKey) {
 	c.oids(s)
 	c.send(call(c.challenge))
 	r := c.receive()
-	if len(r.results) != 1 || len(r.results[0]) != 61 {
+	if len(r.results) != 1 || len(r.results[0]) != 62 {
 		c.t.Fatalf("challenge: %s, %d results", describe(r), len(r.results))
 	}
 	c.challenged, c.kid = r.results[0], key.kid

@@ -177,6 +177,23 @@ func TestAttackOpenGate(t *testing.T) {
 	})
 }
 
+// TestAttackOpenGateByAFriend: a superuser's own SECURITY DEFINER function, which the attacker may call, turns the gate off.
+// The proxy relies on the gate for the life of the connection.
+func TestAttackOpenGateByAFriend(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		s.login(t, "postgres").mustExec(`create or replace function open_gate() returns text language sql security definer
+			as $$ select set_config('claimpool.gate', 'off', false) $$; grant execute on function open_gate to pool`)
+		c := s.pooled(t)
+		c.become("t1")
+		c.mustExec("select open_gate()")
+		c.exec("select 1/0") // takes the context away
+		if r := c.exec("select 1"); r.code() != "28000" {
+			t.Errorf("without a context: %s", describe(r))
+		}
+	})
+}
+
 func (c *client) function(name string) uint32 {
 	c.t.Helper()
 	var oid uint32

@@ -1,6 +1,7 @@
 package extension_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -155,8 +156,13 @@ func TestAttackChallengeTwice(t *testing.T) {
 		s := start(t, inst)
 		c := s.pooled(t)
 		c.send(call(c.challenge))
+		if r := c.receive(); len(r.results) != 1 || !bytes.Equal(r.results[0], c.challenged) {
+			t.Errorf("asked again: %s", describe(r))
+		}
+		c.handOver(c.next("t1"))
+		c.send(call(c.challenge))
 		if r := c.receive(); r.code() != "55000" {
-			t.Errorf("second challenge: %s", describe(r))
+			t.Errorf("asked behind a hand-over: %s", describe(r))
 		}
 		c = s.login(t, "pool")
 		c.oids(s)
