@@ -43,6 +43,10 @@ func (k *checker) databases() {
 		for _, name := range slices.Sorted(maps.Keys(db.Parameters)) {
 			k.parameter(key+".parameters."+name, name, db.Parameters[name])
 		}
+		if db.Pool.Isolation == "off" && db.Context.Dialect != "none" {
+			k.wrong(key+".pool.isolation", "is off, but the database has a context: clients could run statements on what another one has left",
+				`Use "isolation: shared" or "isolation: strict".`)
+		}
 		if db.Pool != k.c.Pool {
 			k.pool(key+".pool", db.Pool)
 		}

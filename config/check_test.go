@@ -159,6 +159,7 @@ func TestCheck(t *testing.T) {
 		{"a minimum above the size", "pool", "{size: 3, min_size: 4}", "pool.min_size: is 4, more than the size, 3"},
 		{"a reserve that comes too late", "pool", "{reserve_size: 3, reserve_after: 10s}", "pool.reserve_after: is not shorter than queue_wait"},
 		{"one session at a time", "pool", "{mode: session, size: 1, queue_length: 0}", "warning: pool.size: lets in one client at a time"},
+		{"no isolation under a context", "pool", "{isolation: off}", "databases.app.pool.isolation: is off, but the database has a context"},
 		{"a database's own pool", "databases", "{a: {hosts: h, pool: {min_size: 30}}}", "databases.a.pool.min_size: is 30, more than the size, 20"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -222,7 +222,9 @@ type Pool struct {
 
 	// What two identities may share. shared: a server connection, after a verified reset. strict: none; each identity gets
 	// new server connections (needed where the role may create functions or temporary objects, or use PL/Perl or PL/Python).
-	Isolation string `yaml:"isolation" values:"shared|strict"`
+	// off: everything; a server connection goes from one identity to another with no reset, and only where the database has
+	// no context. What one client leaves on it, the next one finds.
+	Isolation string `yaml:"isolation" values:"shared|strict|off"`
 }
 
 // Database is one database and the way to it.

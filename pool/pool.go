@@ -28,6 +28,7 @@ type Isolation string
 const (
 	Shared Isolation = "shared" // after a verified hand-over
 	Strict Isolation = "strict" // never: another identity gets a new server connection
+	Off    Isolation = "off"    // as it is: where no trusted context depends on it
 )
 
 // maxPassed is how often the client at the head of the queue may be passed over by a client whose identity the freed

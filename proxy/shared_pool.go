@@ -163,6 +163,8 @@ func (sp *sharedPool) opened(o *opened) {
 	s := &backend{pool: sp, session: o.session, target: o.conn.Target}
 	s.member.Value = s
 	s.session.Sessions = sp.pool.Config().Mode == pool.Session
+	_, none := sp.db.Dialect.(trusted.None) // elsewhere isolation: off is refused by the configuration, and does nothing here
+	s.session.Unisolated = none && sp.pool.Config().Isolation == pool.Off
 	conn, err := sp.hub.loop.Add(o.fd, o.conn.TLS, o.carrier, s, nil)
 	if err != nil {
 		sp.openFailed(err)

@@ -192,6 +192,39 @@ func TestNoneCarriesNothing(t *testing.T) {
 	}
 }
 
+// TestUnisolated: without isolation a connection goes on as it is; only a client's settings are still its own.
+func TestUnisolated(t *testing.T) {
+	var in Intern
+	plain, german := in.Of(nil), in.Of([][2]string{{"lc_messages", "de_DE"}})
+	alice, bob := identity("alice", `{}`), identity("bob", `{}`)
+	s := &Session{Unisolated: true}
+	for _, step := range []struct {
+		name string
+		id   *claimpool.Identity
+		set  *Settings
+		then func(s *Session)
+		want string
+	}{
+		{"fresh", alice, plain, nil, ""},
+		{"another", bob, plain, nil, "ready"},
+		{"another with settings", alice, german, nil, "RESET ALL; set lc_messages=de_DE"},
+		{"another without", bob, plain, nil, "RESET ALL"},
+		{"behind a session", alice, plain, (*Session).Soil, "RESET ALL; RESET ROLE; DISCARD ALL"},
+	} {
+		if step.then != nil {
+			step.then(s)
+		}
+		got := "ready"
+		if !s.Ready(step.id, step.set, epoch) {
+			b, _ := s.Handover(nil, None{}, step.id, step.set, epoch)
+			got = messages(t, b)
+		}
+		if got != step.want || !s.Ready(step.id, step.set, epoch) {
+			t.Errorf("%s: got %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
 func TestOtherRequests(t *testing.T) {
 	b, steps := Check(nil, nil)
 	if messages(t, b) != "Sync" || len(steps) != 1 || steps[0] != StepSync {

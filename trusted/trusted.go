@@ -50,6 +50,9 @@ type Session struct {
 	// Sessions says that one client keeps the connection for a whole session (session mode).
 	Sessions bool
 
+	// Unisolated says that identities do not matter on the connection: it carries no context, and is not reset between two of them.
+	Unisolated bool
+
 	native   *nativeSession      // nil unless the dialect is Native
 	binding  string              // how the database names this connection in seals
 	offset   time.Duration       // the server's clock minus ours
@@ -81,7 +84,7 @@ func (s *Session) Together() bool { return s.native != nil && s.native.gated && 
 
 // same reports whether the installed context is the identity's own, to the byte.
 func (s *Session) same(id *claimpool.Identity) bool {
-	if s.id == id {
+	if s.id == id || s.Unisolated {
 		return true
 	}
 	return s.id != nil && s.id.Key() == id.Key() && bytes.Equal(s.id.Claims, id.Claims)
@@ -92,7 +95,7 @@ func (s *Session) same(id *claimpool.Identity) bool {
 func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *Settings, now time.Time) ([]byte, Steps) {
 	var steps Steps
 	same := s.same(id)
-	other := s.soiled || s.id != nil && s.id.Key() != id.Key()
+	other := s.soiled || !same && s.id != nil && s.id.Key() != id.Key()
 	wiped := other
 	switch {
 	case other && d.Gated(): // Install does it
