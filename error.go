@@ -7,6 +7,7 @@ type Code string
 
 // The SQLSTATEs that the proxy itself sends.
 const (
+	CodeWarning                Code = "01000"
 	CodeConnectionException    Code = "08000"
 	CodeConnectionRejected     Code = "08004" // sqlserver_rejected_establishment_of_sqlconnection
 	CodeConnectionFailure      Code = "08006"

@@ -323,6 +323,17 @@ type Limits struct {
 	// 0: for ever.
 	TransactionIdleTimeout time.Duration `yaml:"transaction_idle_timeout" bounds:"0s.."`
 
+	// How long a connection stays when its token has ended. In that time it gets no transaction, but may hand in a fresh
+	// token (SET jwt.context = '…'). 0: it is closed at once.
+	TokenGrace time.Duration `yaml:"token_grace" bounds:"0s..1h"`
+
+	// How long before the end of its token a client is told so, with a notice (SQLSTATE 01000) that comes between its
+	// requests. 0: never.
+	TokenWarning time.Duration `yaml:"token_warning" bounds:"0s..1h"`
+
+	// How long a running transaction may outlive its client's token before it is ended. 0: as long as it takes.
+	TokenOverrun time.Duration `yaml:"token_overrun" bounds:"0s.."`
+
 	// How long the proxy waits for running transactions after SIGTERM before it ends.
 	DrainTimeout time.Duration `yaml:"drain_timeout" bounds:"0s..24h"`
 }

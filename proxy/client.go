@@ -50,6 +50,8 @@ type client struct {
 	leaving  bool  // it has said goodbye, and its last requests are being answered
 	held     bool  // a request of its waits for the answer to the one before it
 	kept     bool  // session mode: its server holds its session
+	reminded bool  // it has been told that its token ends soon, or will be
+	reminder bool  // it will be told behind its transaction
 }
 
 // Data is part of loop.Handler.
@@ -84,26 +86,14 @@ func (c *client) begin(b []byte) int {
 		return drop
 	}
 	now := c.conn.Loop().Now()
-	if c.expired() {
-		return len(b)
-	}
 	if c.pool.removed {
 		c.fatal(errRemoved)
 		return len(b)
 	}
-	return drop + c.acquire(b[drop:], now)
-}
-
-// expired ends a client whose proof is no longer valid, and reports whether it did.
-func (c *client) expired() bool {
-	if !c.identity.Expired(c.conn.Loop().Now()) {
-		return false
+	if c.identity.Expired(now) {
+		return drop + c.tooLate(b[drop:], now)
 	}
-	c.fatal(&claimpool.Error{
-		Code: claimpool.CodeInvalidAuthorization, Message: "token has expired",
-		Hint: "Connect again with a new token.",
-	})
-	return true
+	return drop + c.acquire(b[drop:], now)
 }
 
 // acquire is step 8: a server, or a place in the queue; in session mode, from the second time on, the server that the
@@ -230,9 +220,15 @@ func (c *client) forward(b []byte) int {
 
 // transactionOver is step 11, when the pool mode lets the server go.
 func (c *client) transactionOver() {
+	if c.state == refused { // session mode: the server has said something of its own meanwhile
+		return
+	}
 	mode := c.pool.pool.Config().Mode
 	s := c.server
 	c.active, c.attempts = c.pool.hub.clock(), 0
+	if c.reminder {
+		c.remind()
+	}
 	if s.relay.Wiped() {
 		s.session.Wiped()
 	}
@@ -287,7 +283,7 @@ func (c *client) skip(b []byte) int {
 		return n
 	}
 	c.conn.Write(wire.AppendReadyForQuery(nil, wire.StatusIdle))
-	c.state, c.active = idle, c.pool.hub.clock()
+	c.state, c.active = c.atRest(), c.pool.hub.clock()
 	if c.pool.hub.draining {
 		c.farewell(errStopping)
 		return len(b)

@@ -65,9 +65,12 @@ func (c *client) gone(reason string) {
 		claimpool.LogHeld, (h.clock() - c.since).Round(time.Millisecond))
 }
 
-// checkIdle ends clients that do nothing for too long.
+// checkIdle ends clients that do nothing for too long, or whose token has ended.
 func (c *client) checkIdle(l *Limits, now time.Time) {
+	c.checkReminder(l, now)
 	switch {
+	case (c.state == idle || c.state == keeping) && c.identity.Expired(now.Add(-l.TokenGrace)):
+		c.fatal(errExpired)
 	case (c.state == idle || c.state == keeping) && l.IdleTimeout > 0 && c.pool.hub.clock()-c.active > l.IdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to idle-session timeout",

@@ -52,6 +52,8 @@ type Limits struct {
 	LoginTimeout           time.Duration
 	IdleTimeout            time.Duration // 0: none
 	TransactionIdleTimeout time.Duration // 0: none
+	TokenGrace             time.Duration // how long a client stays, without a transaction, when its token has ended
+	TokenWarning           time.Duration // how long before the end of its token a client is told so; 0: never
 	Overrun                time.Duration // how long a transaction may outlive its client's token; 0: as long as it takes
 }
 

@@ -96,6 +96,11 @@ func AppendNotice(dst []byte, e *claimpool.Error) []byte {
 	return appendReport(dst, MsgNoticeResponse, "NOTICE", e)
 }
 
+// AppendWarning appends NoticeResponse with severity "WARNING".
+func AppendWarning(dst []byte, e *claimpool.Error) []byte {
+	return appendReport(dst, MsgNoticeResponse, "WARNING", e)
+}
+
 // appendReport appends an error or a notice (protocol, Error and Notice Message Fields). The fields S, C and M are always
 // there, because clients rely on them; the cause never is.
 func appendReport(dst []byte, typ byte, severity string, e *claimpool.Error) []byte {

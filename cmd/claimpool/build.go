@@ -52,6 +52,7 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 	b.proxy = &proxy.Config{Auth: a, Databases: map[string]*proxy.Database{}, Limits: proxy.Limits{
 		MaxClients: cfg.Limits.MaxClients, MaxLogins: cfg.Limits.MaxLogins, LoginTimeout: cfg.Limits.LoginTimeout,
 		IdleTimeout: cfg.Limits.IdleTimeout, TransactionIdleTimeout: cfg.Limits.TransactionIdleTimeout,
+		TokenGrace: cfg.Limits.TokenGrace, TokenWarning: cfg.Limits.TokenWarning, Overrun: cfg.Limits.TokenOverrun,
 	}}
 	for name, declared := range cfg.Databases {
 		if b.proxy.Databases[name], err = b.database(name, declared, before); err != nil {

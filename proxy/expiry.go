@@ -1,0 +1,74 @@
+package proxy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
+
+var errExpired = &claimpool.Error{
+	Code: claimpool.CodeInvalidAuthorization, Message: "token has expired", Hint: "Connect again with a new token.",
+}
+
+var errExpiredForNow = &claimpool.Error{
+	Code: claimpool.CodeInvalidAuthorization, Message: "token has expired",
+	Hint: "Hand in a fresh token with SET jwt.context, or connect again with one.",
+}
+
+// expired ends a client whose token has ended while its requests are on their way already, and reports whether it did.
+func (c *client) expired() bool {
+	if !c.identity.Expired(c.conn.Loop().Now()) {
+		return false
+	}
+	c.fatal(errExpired)
+	return true
+}
+
+// tooLate answers a client that wants to begin a transaction behind the end of its token: there is none. Within the grace
+// the connection stays.
+func (c *client) tooLate(b []byte, now time.Time) int {
+	if c.identity.Expired(now.Add(-c.limits().TokenGrace)) {
+		c.fatal(errExpired)
+		return len(b)
+	}
+	c.turnAway(errExpiredForNow)
+	return c.skip(b)
+}
+
+func (c *client) limits() *Limits { return &c.pool.hub.proxy.config.Load().Limits }
+
+// atRest is the state between two transactions.
+func (c *client) atRest() clientState {
+	if c.server != nil {
+		return keeping
+	}
+	return idle
+}
+
+// checkReminder tells a client, once for each token, that it ends soon. PostgreSQL's clients take a notice at any time
+// (protocol-flow, Asynchronous Operations), but nothing is put between the answers to a request.
+func (c *client) checkReminder(l *Limits, now time.Time) {
+	end := c.identity.Expires
+	if l.TokenWarning == 0 || c.reminded || end.IsZero() || now.Before(end.Add(-l.TokenWarning)) || !now.Before(end) {
+		return
+	}
+	c.reminded = true
+	switch {
+	case c.state == idle || c.state == keeping, c.state == relaying && !c.server.relay.Busy() && c.server.relay.Interruptible():
+		c.remind()
+	default:
+		c.reminder = true
+	}
+}
+
+// remind sends the notice.
+func (c *client) remind() {
+	c.reminder = false
+	left := max(0, c.identity.Expires.Sub(c.conn.Loop().Now()))
+	c.conn.Write(wire.AppendWarning(nil, &claimpool.Error{
+		Code: claimpool.CodeWarning, Message: fmt.Sprintf("token expires in %d seconds", left/time.Second),
+		Hint: "Hand in a fresh token with SET jwt.context, or connect again with one.",
+	}))
+}
