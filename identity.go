@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"log/slog"
 	"time"
 )
@@ -66,6 +67,28 @@ func NewIdentity(m Method, issuer, subject, role string, claims Claims, fingerpr
 
 // Key tells whether two identities are the same one.
 func (id *Identity) Key() Key { return id.key }
+
+// Share tells with whom the identity shares its part of a pool: with all whose token has the same value of a claim. An
+// identity without that claim, or an empty name, shares it with nobody.
+func (id *Identity) Share(claim string) Key {
+	if claim == "" || id.Claims == nil {
+		return id.key
+	}
+	var claims map[string]json.RawMessage
+	if json.Unmarshal(id.Claims, &claims) != nil || claims[claim] == nil {
+		return id.key
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte("share"), []byte(id.Issuer), []byte(claim), claims[claim]} {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write(part)
+	}
+	var k Key
+	h.Sum(k[:0])
+	return k
+}
 
 // Equal reports whether two identities are the same in everything, the times of their tokens included.
 func (id *Identity) Equal(other *Identity) bool {

@@ -80,7 +80,7 @@ func transact(tb testing.TB) func() {
 	tb.Cleanup(func() { l.Post(l.Stop); <-ended })
 
 	e := &engine{pool: pool.New(pool.Config{Isolation: pool.Shared, Size: 1, QueueLength: 1, Lifetime: time.Hour})}
-	e.ticket.Entry = e.pool.Enter(claimpool.Key{1})
+	e.ticket.Entry = e.pool.Enter(claimpool.Key{1}, claimpool.Key{1})
 	e.pool.Open()
 	e.pool.Opened(&e.member, 0, time.Now())
 	client, c := socketPair(tb)

@@ -207,6 +207,13 @@ type Pool struct {
 	// How long a client may wait for a server connection before it is refused.
 	QueueWait time.Duration `yaml:"queue_wait" bounds:"1ms..1h"`
 
+	// Who gets an equal part of the pool when clients have to wait: those with the same value of this claim of their tokens,
+	// for example tenant_id. Empty: each identity for itself.
+	ShareBy string `yaml:"share_by"`
+
+	// The most server connections that one part, see share_by, may use at the same time. 0: no limit but size.
+	ShareSize int `yaml:"share_size" bounds:"0..100000"`
+
 	// How long a server connection may be unused before it is closed. 0: for ever.
 	IdleTimeout time.Duration `yaml:"idle_timeout" bounds:"0s.."`
 

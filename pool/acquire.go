@@ -16,29 +16,34 @@ const (
 // none, the one that has been idle for longest (its hand-over costs less than a new connection); else the client waits,
 // and the caller asks Wanted.
 func (p *Pool) Acquire(t *Ticket, now time.Time) (*Server, Verdict) {
-	if s := p.pick(t.Entry); s != nil {
-		p.lease(s, t.Entry)
-		return s, Granted
+	h := t.Entry.share
+	if !p.full(h) {
+		if s := p.pick(t.Entry); s != nil {
+			p.lease(s, t.Entry)
+			return s, Granted
+		}
 	}
-	if p.queue.n >= p.cfg.QueueLength {
+	if !p.room(h) {
 		p.stats.Refused++
 		return nil, Refused
 	}
 	t.since, t.passed, t.waiting = now, 0, true
-	p.queue.push(t)
-	t.Entry.queue.push(t)
+	p.queue.push(&t.inQueue, t)
+	t.Entry.queue.push(&t.inEntry, t)
+	h.queue.push(&t.inShare, t)
+	p.settle(h)
 	p.stats.Waited++
 	return nil, Queued
 }
 
-// pick finds the idle server for an identity. While anybody waits there is no idle server that could serve, so a new
-// client never overtakes the queue here.
+// pick finds the idle server for an identity. While anybody waits who may be served there is no idle server that could serve
+// him, so a new client never overtakes the queue here.
 func (p *Pool) pick(e *Entry) *Server {
-	switch s := p.idle.first; {
-	case e.idle.last != nil:
-		return e.idle.last
-	case p.unused.last != nil:
-		return p.unused.last
+	switch s := p.idle.oldest(); {
+	case e.idle.n > 0:
+		return e.idle.newest()
+	case p.unused.n > 0:
+		return p.unused.newest()
 	case s == nil || p.cfg.Isolation == Strict:
 		return nil
 	default:
@@ -51,6 +56,8 @@ func (p *Pool) lease(s *Server, e *Entry) {
 	p.unidle(s)
 	s.leased = true
 	p.leased++
+	e.share.leased++
+	p.settle(e.share)
 	p.stats.Leases++
 	if s.entry == e {
 		return
@@ -77,13 +84,13 @@ func (p *Pool) bind(s *Server, e *Entry) {
 func (p *Pool) unidle(s *Server) {
 	if s.idle {
 		s.idle = false
-		p.idle.remove(s)
-		p.like(s).remove(s)
+		p.idle.remove(&s.inIdle)
+		p.like(s).remove(&s.inLike)
 	}
 }
 
 // like is the list of the idle servers that carry the same as this one.
-func (p *Pool) like(s *Server) *serverList {
+func (p *Pool) like(s *Server) *list[Server] {
 	if s.entry == nil {
 		return &p.unused
 	}
@@ -94,14 +101,16 @@ func (p *Pool) like(s *Server) *serverList {
 func (p *Pool) Cancel(t *Ticket) {
 	if t.waiting {
 		t.waiting = false
-		p.queue.remove(t)
-		t.Entry.queue.remove(t)
+		p.queue.remove(&t.inQueue)
+		t.Entry.queue.remove(&t.inEntry)
+		t.Entry.share.queue.remove(&t.inShare)
+		p.settle(t.Entry.share)
 	}
 }
 
 // Expire takes the tickets that have waited too long out of the queue, one for each call; nil when there is none.
 func (p *Pool) Expire(now time.Time) *Ticket {
-	t := p.queue.first
+	t := p.queue.oldest()
 	if t == nil || now.Sub(t.since) < p.cfg.QueueWait {
 		return nil
 	}
@@ -113,7 +122,7 @@ func (p *Pool) Expire(now time.Time) *Ticket {
 // Drop takes the oldest ticket out of the queue whatever its age; nil when there is none. It empties the queue when no
 // server can be had.
 func (p *Pool) Drop() *Ticket {
-	t := p.queue.first
+	t := p.queue.oldest()
 	if t != nil {
 		p.Cancel(t)
 	}
@@ -131,8 +140,7 @@ func (p *Pool) Release(s *Server, why Reason, now time.Time) (*Ticket, Reason) {
 		p.Remove(s, why)
 		return nil, why
 	}
-	s.leased = false
-	p.leased--
+	p.unlease(s)
 	s.freed = now
 	if t := p.next(s, now); t != nil {
 		p.give(s, t)
@@ -149,12 +157,23 @@ func (p *Pool) Release(s *Server, why Reason, now time.Time) (*Ticket, Reason) {
 func (p *Pool) give(s *Server, t *Ticket) {
 	p.Cancel(t)
 	p.lease(s, t.Entry)
+	p.served(t.Entry.share)
+}
+
+func (p *Pool) unlease(s *Server) {
+	if s.leased {
+		s.leased = false
+		p.leased--
+		s.entry.share.leased--
+		p.settle(s.entry.share)
+		p.unmatched = p.unmatched || p.cfg.ShareSize > 0
+	}
 }
 
 func (p *Pool) rest(s *Server) {
 	s.idle = true
-	p.idle.push(s)
-	p.like(s).push(s)
+	p.idle.push(&s.inIdle, s)
+	p.like(s).push(&s.inLike, s)
 }
 
 // unfit gives the reason why a server that works must not be used again. One of the reserve is kept for as long as anybody
@@ -174,17 +193,20 @@ func (p *Pool) unfit(s *Server, now time.Time) Reason {
 // surplus reports whether there is a server too many.
 func (p *Pool) surplus() bool {
 	n := p.total() - p.cfg.Size
-	return n > p.cfg.Reserve || n > 0 && p.queue.n == 0
+	return n > p.cfg.Reserve || n > 0 && p.demand == 0
 }
 
-// next chooses the waiting client for a free server: the oldest, unless one waits whose identity the server carries and
-// the oldest has not been passed over too often.
+// next chooses the waiting client for a free server: the oldest of the share whose turn it is, unless one waits whose
+// identity the server carries and the first has not been passed over too often.
 func (p *Pool) next(s *Server, now time.Time) *Ticket {
-	head := p.queue.first
+	head := p.head()
 	if head == nil || s.entry == nil {
 		return head
 	}
-	same := s.entry.queue.first
+	same := s.entry.queue.oldest()
+	if p.full(s.entry.share) {
+		same = nil
+	}
 	switch {
 	case same == head:
 		return head
@@ -201,5 +223,5 @@ func (p *Pool) next(s *Server, now time.Time) *Ticket {
 // stuck reports whether, under strict isolation, clients wait for whom no server is on its way: then one that they cannot
 // use must make room. While none can be opened it would make room for nobody.
 func (p *Pool) stuck(now time.Time) bool {
-	return p.cfg.Isolation == Strict && p.queue.n > p.opening && !now.Before(p.backoff)
+	return p.cfg.Isolation == Strict && p.demand > p.opening && !now.Before(p.backoff)
 }

@@ -2,21 +2,67 @@ package pool
 
 import "time"
 
-// A server or ticket is in two lists at once: that of the whole pool, and that of its identity. Both are doubly linked
-// through the elements themselves, so that nothing on the way of a transaction allocates or searches.
-const (
-	global = iota
-	own
-)
+// list is a doubly linked list through its elements themselves, so that nothing on the way of a transaction allocates or
+// searches. An element has a node for each list that it can be in.
+type list[T any] struct {
+	first, last *node[T]
+	n           int
+}
 
-type links[T any] struct{ prev, next *T }
+type node[T any] struct {
+	prev, next *node[T]
+	of         *T
+}
+
+func (l *list[T]) push(at *node[T], of *T) {
+	*at = node[T]{prev: l.last, of: of}
+	if l.last != nil {
+		l.last.next = at
+	} else {
+		l.first = at
+	}
+	l.last = at
+	l.n++
+}
+
+func (l *list[T]) remove(at *node[T]) {
+	if at.prev != nil {
+		at.prev.next = at.next
+	} else {
+		l.first = at.next
+	}
+	if at.next != nil {
+		at.next.prev = at.prev
+	} else {
+		l.last = at.prev
+	}
+	*at = node[T]{}
+	l.n--
+}
+
+// oldest is the first element; nil when there is none.
+func (l *list[T]) oldest() *T {
+	if l.first == nil {
+		return nil
+	}
+	return l.first.of
+}
+
+// newest is the last element; nil when there is none.
+func (l *list[T]) newest() *T {
+	if l.last == nil {
+		return nil
+	}
+	return l.last.of
+}
 
 // Server is the pool's half of a server connection. Value is the owner's.
 type Server struct {
 	Value any
 
-	at        [2]links[Server]
-	entry     *Entry // the identity whose state the connection carries; nil: none yet
+	inIdle    node[Server] // in Pool.idle
+	inLike    node[Server] // in Pool.unused, or Entry.idle
+	entry     *Entry       // the identity whose state the connection carries; nil: none yet
 	born      time.Time
 	freed     time.Time
 	expires   time.Time // zero: never
@@ -39,74 +85,10 @@ type Ticket struct {
 	Value any
 	Entry *Entry
 
-	at      [2]links[Ticket]
+	inQueue node[Ticket] // in Pool.queue
+	inEntry node[Ticket] // in Entry.queue
+	inShare node[Ticket] // in share.queue
 	since   time.Time
 	passed  int
 	waiting bool
-}
-
-type serverList struct {
-	first, last *Server
-	n, kind     int
-}
-
-func (l *serverList) push(s *Server) {
-	at := &s.at[l.kind]
-	at.prev, at.next = l.last, nil
-	if l.last != nil {
-		l.last.at[l.kind].next = s
-	} else {
-		l.first = s
-	}
-	l.last = s
-	l.n++
-}
-
-func (l *serverList) remove(s *Server) {
-	at := &s.at[l.kind]
-	if at.prev != nil {
-		at.prev.at[l.kind].next = at.next
-	} else {
-		l.first = at.next
-	}
-	if at.next != nil {
-		at.next.at[l.kind].prev = at.prev
-	} else {
-		l.last = at.prev
-	}
-	*at = links[Server]{}
-	l.n--
-}
-
-type ticketList struct {
-	first, last *Ticket
-	n, kind     int
-}
-
-func (l *ticketList) push(t *Ticket) {
-	at := &t.at[l.kind]
-	at.prev, at.next = l.last, nil
-	if l.last != nil {
-		l.last.at[l.kind].next = t
-	} else {
-		l.first = t
-	}
-	l.last = t
-	l.n++
-}
-
-func (l *ticketList) remove(t *Ticket) {
-	at := &t.at[l.kind]
-	if at.prev != nil {
-		at.prev.at[l.kind].next = at.next
-	} else {
-		l.first = at.next
-	}
-	if at.next != nil {
-		at.next.at[l.kind].prev = at.prev
-	} else {
-		l.last = at.prev
-	}
-	*at = links[Ticket]{}
-	l.n--
 }

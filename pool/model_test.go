@@ -16,6 +16,7 @@ type world struct {
 	now     time.Time
 	clients []*person
 	queue   []*person            // in the order of their coming
+	turns   []string             // the shares that may be served, in the order of their turns
 	leased  map[*Server]*person  // who has it
 	idle    map[*Server]bool     //
 	served  map[*Server][]string // the identities that each server has served
@@ -26,7 +27,7 @@ type world struct {
 }
 
 type person struct {
-	name   string // of the identity
+	name   string // of the identity; its first letter is the share
 	entry  *Entry
 	ticket Ticket
 	server *Server
@@ -46,14 +47,65 @@ func newWorld(t *rapid.T, cfg Config) *world {
 }
 
 func (w *world) enter(name string) *person {
-	p := &person{name: name, entry: w.pool.Enter(key(name))}
+	p := &person{name: name, entry: w.pool.Enter(key(name), key(name[:1]))}
 	p.ticket.Value, p.ticket.Entry = p, p.entry
 	w.clients = append(w.clients, p)
 	return p
 }
 
-// grant notes that a server has been given to somebody.
-func (w *world) grant(s *Server, p *person) {
+func (p *person) share() string { return p.name[:1] }
+
+// may counts how many of those of a share that wait may be served.
+func (w *world) may(share string) int {
+	waiting, using := 0, 0
+	for _, p := range w.queue {
+		if p.share() == share {
+			waiting++
+		}
+	}
+	for _, p := range w.leased {
+		if p.share() == share {
+			using++
+		}
+	}
+	if size := w.pool.cfg.ShareSize; size > 0 {
+		waiting = min(waiting, max(0, size-using))
+	}
+	return waiting
+}
+
+func (w *world) demand() (n int) {
+	seen := map[string]bool{}
+	for _, p := range w.queue {
+		if !seen[p.share()] {
+			seen[p.share()] = true
+			n += w.may(p.share())
+		}
+	}
+	return n
+}
+
+// turn brings the order of turns up to date: whoever begins to have a demand comes last.
+func (w *world) turn() {
+	w.turns = slices.DeleteFunc(w.turns, func(s string) bool { return w.may(s) == 0 })
+	for _, p := range w.queue {
+		if s := p.share(); w.may(s) > 0 && !slices.Contains(w.turns, s) {
+			w.turns = append(w.turns, s)
+		}
+	}
+}
+
+// head is whose turn it is.
+func (w *world) head() *person {
+	w.turn()
+	if len(w.turns) == 0 {
+		return nil
+	}
+	return w.queue[slices.IndexFunc(w.queue, func(p *person) bool { return p.share() == w.turns[0] })]
+}
+
+// grant notes that a server has been given to somebody. matched says that the server was idle.
+func (w *world) grant(s *Server, p *person, matched bool) {
 	if owner := w.leased[s]; owner != nil {
 		w.t.Fatalf("%s has got the server of %s", p.name, owner.name)
 	}
@@ -63,8 +115,13 @@ func (w *world) grant(s *Server, p *person) {
 	if p.server != nil {
 		w.t.Fatal("one client, two servers")
 	}
-	if i := slices.Index(w.queue, p); i >= 0 {
-		if head := w.queue[0]; i > 0 {
+	i := slices.Index(w.queue, p)
+	waited := i >= 0
+	if waited {
+		if w.may(p.share()) == 0 {
+			w.t.Fatalf("%s has more servers than its share", p.name)
+		}
+		if head := w.head(); head != p && !matched {
 			if seen := w.served[s]; len(seen) == 0 || seen[len(seen)-1] != p.name {
 				w.t.Fatalf("%s has overtaken %s and gains nothing by it", p.name, head.name)
 			}
@@ -81,6 +138,10 @@ func (w *world) grant(s *Server, p *person) {
 	}
 	delete(w.idle, s)
 	w.leased[s], p.server = p, s
+	if i := slices.Index(w.turns, p.share()); i >= 0 && waited {
+		w.turns = slices.Delete(w.turns, i, i+1) // and comes last, if it wants more
+	}
+	w.turn()
 	w.served[s] = append(w.served[s], p.name)
 	if w.pool.cfg.Isolation == Strict && slices.ContainsFunc(w.served[s], func(n string) bool { return n != p.name }) {
 		w.t.Fatalf("one server has served %v", w.served[s])
@@ -94,33 +155,54 @@ func (w *world) acquire(p *person) {
 	p.passed = 0
 	switch s, verdict := w.pool.Acquire(&p.ticket, w.now); verdict {
 	case Granted:
-		w.grant(s, p)
+		w.grant(s, p, false)
+		if size := w.pool.cfg.ShareSize; size > 0 && w.uses(p.share()) > size && w.extra == 0 {
+			w.t.Fatalf("%s has more servers than its share", p.name)
+		}
 	case Queued:
 		if len(w.queue) >= w.pool.cfg.QueueLength {
 			w.t.Fatal("the queue is too long")
 		}
 		w.queue = append(w.queue, p)
+		w.turn()
 		w.grow()
 	case Refused:
-		if len(w.queue) < w.pool.cfg.QueueLength {
+		mine := 0
+		for _, o := range w.queue {
+			if o.share() == p.share() {
+				mine++
+			}
+		}
+		if free := w.pool.cfg.QueueLength - len(w.queue); free > 0 && mine < crowd*free {
 			w.t.Fatal("refused, though the queue has room")
 		}
 	}
 }
 
+func (w *world) uses(share string) (n int) {
+	for _, p := range w.leased {
+		if p.share() == share {
+			n++
+		}
+	}
+	return n
+}
+
 func (w *world) release(s *Server, why Reason) {
 	w.leased[s].server = nil
 	delete(w.leased, s)
+	w.turn()
 	t, why := w.pool.Release(s, why, w.now)
 	switch {
 	case why != Keep:
 		w.gone(s)
 		w.grow()
 	case t != nil:
-		w.grant(s, t.Value.(*person))
+		w.grant(s, t.Value.(*person), false)
 	default:
 		w.idle[s] = true
 	}
+	w.match()
 }
 
 func (w *world) gone(s *Server) {
@@ -132,7 +214,17 @@ func (w *world) gone(s *Server) {
 	delete(w.old, s)
 }
 
+func (w *world) match() {
+	for s, t := w.pool.Match(); t != nil; s, t = w.pool.Match() {
+		if !w.idle[s] {
+			w.t.Fatal("a match with a server that is not idle")
+		}
+		w.grant(s, t.Value.(*person), true)
+	}
+}
+
 func (w *world) grow() {
+	w.match()
 	n, evict := w.pool.Wanted(w.now)
 	if evict != nil {
 		if !w.idle[evict] || w.pool.cfg.Isolation != Strict || len(w.queue) == 0 {
@@ -152,7 +244,7 @@ func (w *world) grow() {
 	if n > 0 && total > c.Size+w.extra && (len(w.queue) == 0 || w.now.Sub(w.queue[0].ticket.since) < c.ReserveAfter) {
 		w.t.Fatal("the reserve was used too early")
 	}
-	if len(w.queue) > w.opening && total < c.Size && !w.now.Before(w.paused) {
+	if w.demand() > w.opening && total < c.Size && !w.now.Before(w.paused) {
 		w.t.Fatalf("%d wait, %d of %d servers", len(w.queue), total, c.Size)
 	}
 }
@@ -167,10 +259,10 @@ func (w *world) opened() {
 	s := new(Server)
 	w.served[s] = nil
 	if t := w.pool.Opened(s, 0.5, w.now); t != nil {
-		if p := t.Value.(*person); len(w.queue) > 0 && w.queue[0] != p {
+		if t.Value.(*person) != w.head() {
 			w.t.Fatal("a new server is for the head of the queue")
 		}
-		w.grant(s, t.Value.(*person))
+		w.grant(s, t.Value.(*person), false)
 		return
 	}
 	if !s.Fresh() || !s.Idle() {
@@ -207,6 +299,7 @@ func (w *world) tick(d time.Duration) {
 			w.t.Fatal("somebody was sent away too early")
 		}
 		w.queue = w.queue[1:]
+		w.turn()
 	}
 	w.grow()
 }
@@ -225,6 +318,7 @@ func (w *world) leave(p *person) {
 	if i := slices.Index(w.queue, p); i >= 0 {
 		w.pool.Cancel(&p.ticket)
 		w.queue = slices.Delete(w.queue, i, i+1)
+		w.turn()
 	}
 	if p.server != nil {
 		w.release(p.server, LeftInQuery)
@@ -252,6 +346,9 @@ func (w *world) check() {
 		w.t.Fatalf("%d identities are known, want %v", st.Identities, names)
 	}
 	for _, p := range w.queue {
+		if w.may(p.share()) == 0 {
+			continue
+		}
 		for s := range w.idle {
 			seen := w.served[s]
 			if w.pool.cfg.Isolation == Shared || len(seen) == 0 || seen[len(seen)-1] == p.name {
@@ -266,6 +363,7 @@ func randomConfig(t *rapid.T) Config {
 		Isolation:    rapid.SampledFrom([]Isolation{Shared, Strict}).Draw(t, "isolation"),
 		Size:         rapid.IntRange(1, 4).Draw(t, "size"),
 		Min:          rapid.IntRange(0, 2).Draw(t, "min"),
+		ShareSize:    rapid.IntRange(0, 3).Draw(t, "share"),
 		Reserve:      rapid.IntRange(0, 2).Draw(t, "reserve"),
 		ReserveAfter: 3 * time.Second,
 		QueueLength:  rapid.IntRange(0, 12).Draw(t, "queue"),
@@ -280,7 +378,7 @@ func randomConfig(t *rapid.T) Config {
 func TestPoolAgainstItsModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, randomConfig(t))
-		name := rapid.SampledFrom([]string{"alice", "bob", "carol", "dave"})
+		name := rapid.SampledFrom([]string{"alice", "andrew", "bob", "carol", "dave"})
 		someone := func(do func(*person)) func(*rapid.T) {
 			return func(t *rapid.T) {
 				if len(w.clients) > 0 {
@@ -353,7 +451,9 @@ func TestPoolAgainstItsModel(t *testing.T) {
 				}
 				cfg := w.pool.Config()
 				cfg.Size = rapid.IntRange(1, 5).Draw(t, "size")
+				cfg.ShareSize = rapid.IntRange(0, 3).Draw(t, "share")
 				w.pool.SetConfig(cfg)
+				w.turn()
 				w.extra = 10 // what is too many closes in its time
 				w.sweep()
 			},

@@ -45,6 +45,7 @@ type Config struct {
 	ReserveAfter time.Duration // how long a client waits before the reserve is used
 	QueueLength  int           // clients that may wait
 	QueueWait    time.Duration // how long a client may wait
+	ShareSize    int           // server connections that one share may use at the same time; 0 means no such limit
 	IdleTimeout  time.Duration // an idle server is closed after this; 0 means never
 	Lifetime     time.Duration // a server is closed at this age, once idle; 0 means never
 	CheckAfter   time.Duration // a server idle for longer is asked for a sign of life before use; 0 means never
@@ -52,19 +53,23 @@ type Config struct {
 
 // Pool shares the servers of one {database, role} among its clients.
 type Pool struct {
-	cfg     Config
-	entries map[claimpool.Key]*Entry
-	idle    serverList // all idle servers, the longest idle first
-	unused  serverList // those of them that have served nobody yet
-	queue   ticketList // all waiting tickets, the oldest first
-	clients int
-	leased  int
-	opening int
-	spread  bool // a server carries one identity too many: one more connection is worth its price
-	backoff time.Time
-	failed  int // openings that failed in a row
-	stats   Stats
-	all     map[*Server]struct{}
+	cfg       Config
+	entries   map[claimpool.Key]*Entry
+	shares    map[claimpool.Key]*share
+	idle      list[Server] // all idle servers, the longest idle first
+	unused    list[Server] // those of them that have served nobody yet
+	queue     list[Ticket] // all waiting tickets, the oldest first
+	turns     list[share]  // the shares with a demand, in the order of their turns
+	demand    int          // waiting tickets that may be served
+	unmatched bool         // some of them may have become so while servers were idle
+	clients   int
+	leased    int
+	opening   int
+	spread    bool // a server carries one identity too many: one more connection is worth its price
+	backoff   time.Time
+	failed    int // openings that failed in a row
+	stats     Stats
+	all       map[*Server]struct{}
 }
 
 // Stats counts what a pool did since it was made, and what it holds now.
@@ -85,24 +90,30 @@ type Entry struct {
 	Value any // the owner's
 
 	key     claimpool.Key
+	share   *share
 	clients int
-	idle    serverList // idle servers that carry this identity, the longest idle first
-	queue   ticketList
+	idle    list[Server] // idle servers that carry this identity, the longest idle first
+	queue   list[Ticket]
 	servers int // servers that carry this identity, idle or leased
 }
 
 // New makes a pool.
 func New(cfg Config) *Pool {
-	p := &Pool{cfg: cfg, entries: map[claimpool.Key]*Entry{}, all: map[*Server]struct{}{}}
-	p.idle.kind, p.unused.kind, p.queue.kind = global, own, global
-	return p
+	return &Pool{
+		cfg: cfg, entries: map[claimpool.Key]*Entry{}, shares: map[claimpool.Key]*share{}, all: map[*Server]struct{}{},
+	}
 }
 
 // Config gives the pool's limits.
 func (p *Pool) Config() Config { return p.cfg }
 
 // SetConfig changes the limits. Servers beyond a smaller size are closed when they come back.
-func (p *Pool) SetConfig(cfg Config) { p.cfg = cfg }
+func (p *Pool) SetConfig(cfg Config) {
+	p.cfg, p.unmatched = cfg, true
+	for at := p.queue.first; at != nil; at = at.next {
+		p.settle(at.of.Entry.share)
+	}
+}
 
 // Stats gives the counts.
 func (p *Pool) Stats() Stats {
@@ -111,9 +122,14 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-// Enter makes an identity known; each client calls it once, and Leave when it goes.
-func (p *Pool) Enter(key claimpool.Key) *Entry {
-	e := p.entry(key)
+// Enter makes an identity known; each client calls it once, and Leave when it goes. share says with whom the identity
+// shares its part of the pool; its own key: with nobody.
+func (p *Pool) Enter(key, share claimpool.Key) *Entry {
+	e := p.entries[key]
+	if e == nil {
+		e = &Entry{key: key, share: p.share(share)}
+		p.entries[key] = e
+	}
 	e.clients++
 	p.clients++
 	return e
@@ -126,20 +142,13 @@ func (p *Pool) Leave(e *Entry) {
 	p.forget(e)
 }
 
-func (p *Pool) entry(key claimpool.Key) *Entry {
-	e := p.entries[key]
-	if e == nil {
-		e = &Entry{key: key}
-		e.idle.kind, e.queue.kind = own, own
-		p.entries[key] = e
-	}
-	return e
-}
-
 // forget drops an identity that has neither clients nor servers: a stream of ever new identities costs no memory.
 func (p *Pool) forget(e *Entry) {
 	if e != nil && e.clients == 0 && e.servers == 0 {
 		delete(p.entries, e.key)
+		if e.share.entries--; e.share.entries == 0 {
+			delete(p.shares, e.share.key)
+		}
 	}
 }
 

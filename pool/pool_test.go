@@ -14,7 +14,7 @@ func defaults() Config {
 
 // ticket makes a client of an identity.
 func ticket(p *Pool, name string) *Ticket {
-	return &Ticket{Value: name, Entry: p.Enter(key(name))}
+	return &Ticket{Value: name, Entry: p.Enter(key(name), key(name))}
 }
 
 // open adds a server that has been asked for.
@@ -131,7 +131,7 @@ func TestAcquireChoosesTheCheapestServer(t *testing.T) {
 		p.Open()
 		s, _ := open(p, now)
 		if name != "" {
-			p.lease(s, p.entry(key(name)))
+			p.lease(s, p.Enter(key(name), key(name)))
 			p.Release(s, Keep, now)
 		}
 		return s
@@ -374,7 +374,7 @@ func TestMinimumIsForPoolsInUse(t *testing.T) {
 	if n, _ := p.Wanted(epoch); n != 0 {
 		t.Errorf("%d are wanted for nobody", n)
 	}
-	p.Enter(key("alice"))
+	p.Enter(key("alice"), key("alice"))
 	if n, _ := p.Wanted(epoch); n != 2 {
 		t.Errorf("%d are wanted", n)
 	}

@@ -11,7 +11,7 @@ const (
 // limit is how many servers the pool may have at this moment.
 func (p *Pool) limit(now time.Time) int {
 	n := p.cfg.Size
-	if head := p.queue.first; p.cfg.Reserve > 0 && head != nil && now.Sub(head.since) >= p.cfg.ReserveAfter {
+	if head := p.queue.oldest(); p.cfg.Reserve > 0 && head != nil && now.Sub(head.since) >= p.cfg.ReserveAfter {
 		n += p.cfg.Reserve
 	}
 	return n
@@ -32,15 +32,15 @@ func (p *Pool) Wanted(now time.Time) (n int, evict *Server) {
 	if now.Before(p.backoff) {
 		return 0, nil
 	}
-	n = p.queue.n - p.opening
+	n = p.demand - p.opening
 	if n <= 0 && p.spread && p.opening == 0 {
 		n = 1 // an identity was displaced: widen the pool in the background, nobody waits for it
 	}
 	n = max(n, p.minimum()-p.total())
 	p.spread = false
 	room := p.limit(now) - p.total()
-	if room <= 0 && n > 0 && p.queue.n > 0 && p.cfg.Isolation == Strict {
-		if evict = p.idle.first; evict != nil {
+	if room <= 0 && n > 0 && p.demand > 0 && p.cfg.Isolation == Strict {
+		if evict = p.idle.oldest(); evict != nil {
 			p.drop(evict, Isolated)
 			room++
 		}
@@ -61,7 +61,7 @@ func (p *Pool) Opened(s *Server, jitter float64, now time.Time) *Ticket {
 	if p.cfg.Lifetime > 0 {
 		s.expires = now.Add(p.cfg.Lifetime - time.Duration(jitter*float64(p.cfg.Lifetime)/10))
 	}
-	if t := p.queue.first; t != nil {
+	if t := p.head(); t != nil {
 		p.give(s, t)
 		return t
 	}
@@ -86,10 +86,7 @@ func (p *Pool) OpenFailed(now time.Time) {
 
 // Remove takes a server out of the pool, leased or idle: its connection is closed or will be.
 func (p *Pool) Remove(s *Server, why Reason) {
-	if s.leased {
-		s.leased = false
-		p.leased--
-	}
+	p.unlease(s)
 	p.drop(s, why)
 }
 
@@ -121,8 +118,8 @@ func (p *Pool) Condemn(why Reason) (idle []*Server) {
 // Sweep gives one idle server that has been idle for too long or is too old; it is out of the pool. nil when there is
 // none.
 func (p *Pool) Sweep(now time.Time) (*Server, Reason) {
-	for s := p.idle.first; s != nil; s = s.at[global].next {
-		why := Keep
+	for at := p.idle.first; at != nil; at = at.next {
+		s, why := at.of, Keep
 		switch {
 		case !s.expires.IsZero() && !now.Before(s.expires):
 			why = Lifetime
@@ -145,7 +142,7 @@ func (p *Pool) Open() { p.opening++ }
 // NextAlarm is the next moment at which time changes something for those who wait: somebody has waited too long, may use
 // the reserve, or the pause after a failed opening is over. false when nobody waits.
 func (p *Pool) NextAlarm(now time.Time) (time.Time, bool) {
-	head := p.queue.first
+	head := p.queue.oldest()
 	if head == nil {
 		return time.Time{}, false
 	}

@@ -41,7 +41,7 @@ func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, setti
 	c.since = h.clock()
 	c.active = c.since
 	c.settings = h.intern.Of(settings)
-	c.entry = c.pool.pool.Enter(c.identity.Key())
+	c.entry = c.pool.pool.Enter(c.identity.Key(), c.identity.Share(c.pool.db.ShareBy))
 	c.shareIdentity()
 	c.index = int32(len(h.clients))
 	h.clients = append(h.clients, c)

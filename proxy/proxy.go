@@ -36,6 +36,7 @@ type Database struct {
 	Name    string
 	Role    string // the one permanent role; empty: the role of the client's identity
 	Pool    pool.Config
+	ShareBy string // the claim whose value says who shares a part of the pool; empty: each identity has its own
 	Dialect trusted.Dialect
 
 	// Parameters are configured for every server connection; they win over the pinned ones (see trusted.Startup).

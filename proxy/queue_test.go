@@ -157,3 +157,20 @@ func TestQueueOfManyIdentities(t *testing.T) {
 		}
 	}
 }
+
+// TestShareSize: an identity that has all the server connections of its share waits, though there are idle ones, and others
+// do not; it goes on when it has given one back.
+func TestShareSize(t *testing.T) {
+	f, holder := full(t, func(o *pgtest.ProxyOptions) { o.Pool.Size, o.Pool.ShareSize = 3, 1 })
+	second := f.login(t)
+	second.query("SELECT 'second'")
+	f.awaitWaiting(t, 1)
+	for range 3 {
+		f.dial(t).start(wire.Version30, "somebody", [2]string{}).ready().expect("SELECT 'other'", "T D(other) C(SELECT 1) Z(I)")
+	}
+	holder.expect("COMMIT", "C(COMMIT) Z(I)")
+	if got := second.answer(); got != "T D(second) C(SELECT 1) Z(I)" {
+		t.Errorf("got %s", got)
+	}
+	holder.expect("SELECT 'again'", "T D(again) C(SELECT 1) Z(I)")
+}

@@ -32,6 +32,7 @@ func (s *backend) release(now time.Time) {
 	if t != nil {
 		t.Value.(*client).granted(s, now)
 	}
+	s.pool.match(now)
 }
 
 // abandoned decides what becomes of a server whose client has left in the middle of something. When unsure, close. After a

@@ -122,12 +122,20 @@ func (sp *sharedPool) grow(now time.Time) {
 	if sp.removed || sp.hub.ended {
 		return
 	}
+	sp.match(now)
 	n, evict := sp.pool.Wanted(now)
 	if evict != nil {
 		evict.Value.(*backend).closeFor(pool.Isolated)
 	}
 	sp.open(n)
 	sp.arm(now)
+}
+
+// match gives idle servers to clients that may have them only now.
+func (sp *sharedPool) match(now time.Time) {
+	for m, t := sp.pool.Match(); t != nil; m, t = sp.pool.Match() {
+		t.Value.(*client).granted(m.Value.(*backend), now)
+	}
 }
 
 // open starts n openings. They block, so each has a goroutine of its own; what comes out is posted back.

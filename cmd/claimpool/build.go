@@ -107,7 +107,7 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	if err != nil {
 		return nil, err
 	}
-	db := &proxy.Database{Name: name, Role: d.Role, Pool: poolConfig(d.Pool), Dialect: dialect}
+	db := &proxy.Database{Name: name, Role: d.Role, Pool: poolConfig(d.Pool), ShareBy: d.Pool.ShareBy, Dialect: dialect}
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
@@ -139,7 +139,7 @@ func poolConfig(p config.Pool) pool.Config {
 	return pool.Config{
 		Mode: pool.Mode(p.Mode), Isolation: pool.Isolation(p.Isolation), Size: p.Size, Min: p.MinSize,
 		Reserve: p.ReserveSize, ReserveAfter: p.ReserveAfter, QueueLength: p.QueueLength, QueueWait: p.QueueWait,
-		IdleTimeout: p.IdleTimeout, Lifetime: p.Lifetime, CheckAfter: p.CheckAfter,
+		ShareSize: p.ShareSize, IdleTimeout: p.IdleTimeout, Lifetime: p.Lifetime, CheckAfter: p.CheckAfter,
 	}
 }
 
