@@ -35,6 +35,7 @@ func prepare(t testing.TB, c *pgtest.Cluster) *prepared {
 	t.Helper()
 	p := &prepared{Cluster: c, db: c.NewDatabase(t)}
 	p.role, p.password = c.NewRole(t)
+	p.Exec(t, p.db, "revoke create on schema public from public") // as status asks for; the default from 15 on
 	p.install(t)
 	return p
 }

@@ -23,6 +23,7 @@ func TestScripts(t *testing.T) {
 func TestDatabaseScripts(t *testing.T) {
 	pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		c := pgtest.Start(t, inst)
+		c.Exec(t, "postgres", "REVOKE CREATE ON SCHEMA public FROM PUBLIC") // as status asks for; the default from 15 on
 		testscript.Run(t, testscript.Params{Dir: "testdata/db", RequireExplicitExec: true, Setup: func(env *testscript.Env) error {
 			env.Setenv("DSN", c.DSN("postgres", cluster.Superuser, ""))
 			return nil
