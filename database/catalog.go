@@ -50,12 +50,25 @@ var everywhere = []string{
 	`select format('role %I has BYPASSRLS: no policy applies to it', rolname) from pool where rolbypassrls and not rolsuper`,
 	`select format('role %I has CREATEROLE: it may become other roles', rolname) from pool where rolcreaterole and not rolsuper`,
 
+	`select format('role %I may read every table, and so the keys (pg_read_all_data)', rolname) from pool
+	where not rolsuper and pg_has_role(oid, 'pg_read_all_data', 'usage')
+	and exists (select from pg_class where relkind = 'r' and pg_get_userbyid(relowner) = 'claimpool_owner')`,
+
+	// What the packs vault and ticket keep is for their functions alone, and whoever may call the wrong ones is whoever he wants.
+	`select format('%s on %s is granted to %s', a.privilege_type, c.oid::regclass, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
+	from pg_namespace n join pg_class c on relnamespace = n.oid, aclexplode(relacl) a
+	where nspname in ('claimpool_vault', 'claimpool_ticket') and pg_get_userbyid(nspowner) = 'claimpool_owner' and grantee <> relowner`,
+	`select format('role %I may call %s, and so become anybody', rolname, p.oid::regprocedure) from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
+	where nspname in ('claimpool_vault', 'claimpool_ticket') and pg_get_userbyid(nspowner) = 'claimpool_owner'
+	and proname in ('open', 'set_account', 'put', 'sign', 'mac') and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute')
+	order by 1`,
+
 	// The schemas of packs are looked at only where they are ours.
 	`select format('function %s does not belong to claimpool_owner', p.oid::regprocedure) from ours, pg_namespace n, pg_proc p
-	where nspname in ('auth', 'request') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
 	`select format('CREATE on schema %I is granted to %s', nspname, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
 	from ours, pg_namespace n, aclexplode(nspacl) a
-	where nspname in ('auth', 'request') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
 
 	// Every client may set request.jwt.claims: who decides by it lets everybody choose who he is.
 	`select format('policy %I on %s reads request.jwt.*, which every client may set: use jwt(), or request.setting() of the pack postgrest',
@@ -69,8 +82,6 @@ var everywhere = []string{
 
 // ofTheSQL is asked where the SQL dialect is installed.
 var ofTheSQL = []string{
-	`select format('role %I may read every table, and so the keys (pg_read_all_data)', rolname) from pool where not rolsuper and pg_has_role(oid, 'pg_read_all_data', 'usage')`,
-
 	// Our objects must be the owner's and closed.
 	`select format('%s does not belong to claimpool_owner', what) from ours, lateral (
 		select 'schema claimpool', nspowner from pg_namespace where oid = schema

@@ -20,7 +20,10 @@ const Version = 1
 type Options struct {
 	API   string   // the schema for jwt(), jwt(text) and jwt_required(text); "public" when empty
 	KeyID string   // the name of the first key; "k1" when empty
-	With  []string // compatibility packs: supabase, neon, postgrest
+	With  []string // packs: supabase, neon, postgrest, vault, ticket
+
+	// Unlogged keeps the sessions of a new pack vault in an unlogged table: faster to open and to end, and gone after a crash.
+	Unlogged bool
 }
 
 // Key is a new key: the only copy outside the database.
@@ -63,7 +66,7 @@ func PlanInstall(ctx context.Context, conn *pgx.Conn, opts Options) (*Plan, erro
 	case s.Extension != "" && len(opts.With) == 0:
 		return nil, fmt.Errorf("the extension claimpool gives jwt() in database %q already; only packs can be added", s.Database)
 	case s.Extension != "":
-		return planInstall(s, "", list), nil
+		return planInstall(s, "", list, opts.Unlogged), nil
 	case s.Version > Version:
 		return nil, fmt.Errorf("database %q has version %d of claimpool's SQL, newer than this program's %d: use a newer claimpool",
 			s.Database, s.Version, Version)
@@ -71,11 +74,11 @@ func PlanInstall(ctx context.Context, conn *pgx.Conn, opts Options) (*Plan, erro
 		return nil, fmt.Errorf("jwt() is already installed in schema %q: remove it first, to have it in %q", s.API, opts.API)
 	}
 	s.API = opts.API
-	return planInstall(s, opts.KeyID, list), nil
+	return planInstall(s, opts.KeyID, list, opts.Unlogged), nil
 }
 
 // planInstall plans what is missing: the SQL dialect unless there is the extension, its first key, and packs.
-func planInstall(s *State, keyID string, list []pack) *Plan {
+func planInstall(s *State, keyID string, list []pack, unlogged bool) *Plan {
 	needsSQL := s.Extension == "" && s.Version < Version
 	needsKey := s.Extension == "" && len(s.Keys) == 0
 	if !needsSQL && !needsKey && len(list) == 0 {
@@ -86,7 +89,7 @@ func planInstall(s *State, keyID string, list []pack) *Plan {
 		p.add("the owner of everything, a role without login", file("owner.sql", s.API))
 	}
 	if needsSQL || len(list) > 0 {
-		p.addObjects(s, needsSQL, list)
+		p.addObjects(s, needsSQL, list, unlogged)
 	}
 	if needsKey {
 		p.addKey(s, keyID)
@@ -95,7 +98,7 @@ func planInstall(s *State, keyID string, list []pack) *Plan {
 }
 
 // addObjects plans the SQL dialect, if it is needed, and packs.
-func (p *Plan) addObjects(s *State, needsSQL bool, list []pack) {
+func (p *Plan) addObjects(s *State, needsSQL bool, list []pack, unlogged bool) {
 	api := pgx.Identifier{s.API}.Sanitize()
 	var last []string
 	done := p.asOwner(s, func() {
@@ -119,7 +122,7 @@ func (p *Plan) addObjects(s *State, needsSQL bool, list []pack) {
 		p.add("what policies call", file("api.sql", s.API))
 		p.add("the version", file("version.sql", s.API))
 	}
-	p.addPacks(s, list)
+	p.addPacks(s, list, unlogged)
 	done(last...)
 }
 

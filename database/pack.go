@@ -6,18 +6,34 @@ import (
 	"strings"
 )
 
-// pack is a set of functions with the names that policies written for another system call. They read jwt(), whichever dialect
-// it is of.
+// pack is a set of functions beside jwt(). Some have the names that policies written for another system call, and read jwt(),
+// whichever dialect it is of; others are sources of claims of their own, with tables.
 type pack struct {
 	name      string
 	schema    string
 	functions []string // the first one tells whether the pack is there
+	tables    []string // with all that belongs to them
 }
 
 var packs = []pack{
-	{"supabase", "auth", []string{"auth.role()", "auth.email()"}},
-	{"neon", "auth", []string{"auth.session()", "auth.user_id()", "auth.organization_id()", "auth.organization()"}},
-	{"postgrest", "request", []string{"request.setting(text, boolean)", "request.refuse(text)"}},
+	{"supabase", "auth", []string{"auth.role()", "auth.email()"}, nil},
+	{"neon", "auth", []string{"auth.session()", "auth.user_id()", "auth.organization_id()", "auth.organization()"}, nil},
+	{"postgrest", "request", []string{"request.setting(text, boolean)", "request.refuse(text)"}, nil},
+	{"vault", "claimpool_vault", qualify("claimpool_vault",
+		"claim(text)", "claims()", "resume(text, boolean)", "find(text)", "logout(text)", "login(text, text)",
+		"open(jsonb, name, interval)", "set_account(text, text, jsonb, interval)", "remove_account(text)", "list()",
+		"revoke(bigint)", "revoke_all(text)", "put(jsonb, name, interval)", "check_claims(jsonb, interval)",
+		"stretch(text, bytea)", "admit(text)"), qualify("claimpool_vault", "sessions", "accounts")},
+	{"ticket", "claimpool_ticket", qualify("claimpool_ticket",
+		"claim(text)", "claims()", "present(text, boolean)", "find(text)", "sign(jsonb, name, interval, text)",
+		"mac(bytea, bytea, text)", "connection()", "rotate()"), qualify("claimpool_ticket", "keys")},
+}
+
+func qualify(schema string, names ...string) []string {
+	for i := range names {
+		names[i] = schema + "." + names[i]
+	}
+	return names
 }
 
 // packSchema is a schema of packs, with the file and the functions that all packs in it share.
@@ -29,6 +45,8 @@ type packSchema struct {
 var packSchemas = []packSchema{
 	{"auth", "pack_auth.sql", []string{"auth.uid()", "auth.jwt()"}},
 	{"request", "", nil},
+	{"claimpool_vault", "", nil},
+	{"claimpool_ticket", "", nil},
 }
 
 // neededBy reports whether one of the packs lives there.
@@ -41,7 +59,7 @@ func (s *State) missingPacks(names []string) (list []pack, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(packs, func(p pack) bool { return p.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no pack %q: supabase, neon and postgrest are", name)
+			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault and ticket are", name)
 		}
 		p := packs[i]
 		if owner := s.packOwners[p.schema]; owner != "" && owner != "claimpool_owner" {
@@ -64,15 +82,19 @@ func (p *Plan) addPackSchemas(s *State, list []pack) {
 	}
 }
 
-// addPacks plans their functions, as the owner.
-func (p *Plan) addPacks(s *State, list []pack) {
+// addPacks plans their functions and tables, as the owner.
+func (p *Plan) addPacks(s *State, list []pack, unlogged bool) {
+	persistence := ""
+	if unlogged {
+		persistence = "UNLOGGED"
+	}
 	for _, schema := range packSchemas {
 		if schema.neededBy(list) && schema.file != "" {
 			p.add("what all packs in schema "+schema.name+" have", file(schema.file, s.API))
 		}
 	}
 	for _, q := range list {
-		p.add("the pack "+q.name, file("pack_"+q.name+".sql", s.API))
+		p.add("the pack "+q.name, strings.ReplaceAll(file("pack_"+q.name+".sql", s.API), ":persistence", persistence))
 	}
 }
 
@@ -80,7 +102,11 @@ func (p *Plan) addPacks(s *State, list []pack) {
 func (p *Plan) removePacks(s *State) {
 	for _, q := range packs {
 		if slices.Contains(s.Packs, q.name) {
-			p.add("the pack "+q.name, "DROP FUNCTION "+strings.Join(q.functions, ", ")+";")
+			sql := "DROP FUNCTION " + strings.Join(q.functions, ", ") + ";"
+			if q.tables != nil {
+				sql += "\nDROP TABLE " + strings.Join(q.tables, ", ") + ";"
+			}
+			p.add("the pack "+q.name, sql)
 		}
 	}
 	for _, schema := range packSchemas {

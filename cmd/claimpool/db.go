@@ -54,17 +54,18 @@ func change(env *environment, ctx context.Context, conn *pgx.Conn, plan *databas
 
 type dbInstallCommand struct {
 	dbFlags
-	Schema  string   `default:"public" help:"The schema for jwt(). Everything else goes into the schema claimpool. Default: public."`
-	KeyID   string   `name:"key-id" default:"k1" help:"The name of the first key. Default: k1."`
-	KeyFile string   `default:"claimpool.key" placeholder:"FILE" help:"Where the new key goes, for context.key_file of the proxy. Default: claimpool.key."`
-	With    []string `placeholder:"PACK" help:"Also functions with the names that policies written for another system call: supabase, neon, postgrest."`
-	DryRun  bool     `help:"Print what would be run, and change nothing."`
+	Schema   string   `default:"public" help:"The schema for jwt(). Everything else goes into the schema claimpool. Default: public."`
+	KeyID    string   `name:"key-id" default:"k1" help:"The name of the first key. Default: k1."`
+	KeyFile  string   `default:"claimpool.key" placeholder:"FILE" help:"Where the new key goes, for context.key_file of the proxy. Default: claimpool.key."`
+	With     []string `placeholder:"PACK" help:"Also a pack: functions with the names that policies written for another system call (supabase, neon, postgrest), sessions in a table (vault), or signed tickets (ticket)."`
+	Unlogged bool     `help:"Keep the sessions of a new pack vault in an unlogged table: faster, and gone after a crash."`
+	DryRun   bool     `help:"Print what would be run, and change nothing."`
 }
 
 // Run installs or upgrades.
 func (c *dbInstallCommand) Run(env *environment) error {
 	return c.with(env, func(ctx context.Context, conn *pgx.Conn) error {
-		plan, err := database.PlanInstall(ctx, conn, database.Options{API: c.Schema, KeyID: c.KeyID, With: c.With})
+		plan, err := database.PlanInstall(ctx, conn, database.Options{API: c.Schema, KeyID: c.KeyID, With: c.With, Unlogged: c.Unlogged})
 		if err != nil {
 			return err
 		}
