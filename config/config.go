@@ -316,6 +316,19 @@ type Limits struct {
 	// The most client connections; the next one is refused.
 	MaxClients int `yaml:"max_clients" bounds:"1..1000000"`
 
+	// The most client connections for one database. 0: no limit but max_clients. This limit and the three below count the
+	// clients that have come since it was set.
+	ClientsPerDatabase int `yaml:"clients_per_database" bounds:"0..1000000"`
+
+	// The most client connections for one database role. 0: no limit but max_clients.
+	ClientsPerRole int `yaml:"clients_per_role" bounds:"0..1000000"`
+
+	// The most client connections of one identity: the same issuer, subject, role and claims. 0: no limit but max_clients.
+	ClientsPerIdentity int `yaml:"clients_per_identity" bounds:"0..1000000"`
+
+	// The most client connections from one address, or one network /64 of IPv6, logins included. 0: no limit but max_clients.
+	ClientsPerAddress int `yaml:"clients_per_address" bounds:"0..1000000"`
+
 	// The most logins that are worked on at the same moment. Further clients wait to be accepted, so that a storm of logins
 	// cannot take all memory and processors. A client that keeps the proxy waiting does not count.
 	MaxLogins int `yaml:"max_logins" reload:"no" bounds:"1..100000"`

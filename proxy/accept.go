@@ -86,7 +86,7 @@ func (p *Proxy) walk(l *Listener, conn net.Conn, slot *slot) {
 	if err == nil {
 		return
 	}
-	p.count.Add(-1)
+	p.uncount(v.seats)
 	v.refuse(err)
 }
 
@@ -100,7 +100,13 @@ func (v *visitor) survive() {
 	v.proxy.log.Error("mistake in a login; please report it", append(v.attrs(), claimpool.LogErr, fmt.Sprint(what),
 		claimpool.LogReason, string(debug.Stack()))...)
 	v.raw.Close()
-	v.proxy.count.Add(-1)
+	v.proxy.uncount(v.seats)
+}
+
+// uncount is the end of a client.
+func (p *Proxy) uncount(seats []seat) {
+	p.census.free(seats)
+	p.count.Add(-1)
 }
 
 // refuse tells the client what it may know, the log everything, and closes.

@@ -37,6 +37,7 @@ type client struct {
 	settings *trusted.Settings
 	server   *backend     // in receiving, relaying and keeping
 	ticket   *pool.Ticket // in waiting
+	seats    []seat       // in the proxy's census
 	number   uint64
 	since    time.Duration // when it logged in, as hub.clock tells
 	active   time.Duration // the end of its last transaction

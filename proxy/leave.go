@@ -59,7 +59,7 @@ func (c *client) gone(reason string) {
 	c.pool.pool.Leave(c.entry)
 	h.proxy.keys.remove(c)
 	h.proxy.leave(c.pool)
-	h.proxy.count.Add(-1)
+	h.proxy.uncount(c.seats)
 	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogIdentity, c.identity, claimpool.LogReason, reason,
 		claimpool.LogHeld, (h.clock() - c.since).Round(time.Millisecond))

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -176,4 +177,40 @@ func TestSeveralLoops(t *testing.T) {
 	if st := f.PoolStats(); st.Idle > 2*roles || st.Idle < roles {
 		t.Errorf("%d servers for %d pools of 2", st.Idle, roles)
 	}
+}
+
+// TestClientLimits: each limit counts its own kind of clients, refuses the one too many, and counts down again.
+func TestClientLimits(t *testing.T) {
+	for want, change := range map[string]func(*proxy.Limits){
+		"too many connections for database": func(l *proxy.Limits) { l.ClientsPerDatabase = 2 },
+		"too many connections for role":     func(l *proxy.Limits) { l.ClientsPerRole = 2 },
+		"too many connections for this id":  func(l *proxy.Limits) { l.ClientsPerIdentity = 2 },
+		"too many connections from this ad": func(l *proxy.Limits) { l.ClientsPerAddress = 2 },
+	} {
+		t.Run(want, func(t *testing.T) {
+			f := startPlain(t, limits(change))
+			a, _ := f.login(t), f.login(t)
+			for range 3 {
+				if got := f.dial(t).start(wire.Version30, f.role).answer(); got != "E(53300 fatal) EOF" {
+					t.Errorf("a client too many was told %s", got)
+				}
+			}
+			if !strings.Contains(f.Log.String(), want) {
+				t.Errorf("the log does not say %q", want)
+			}
+			f.cancel(t, a) // a cancel request is not a client
+			a.leave()
+			soon(t, "there is room again", func() bool { return f.dial(t).start(wire.Version30, f.role).answer() == "R Z(I)" })
+		})
+	}
+}
+
+// TestClientLimitsTellIdentitiesApart: one identity at its limit leaves room for another.
+func TestClientLimitsTellIdentitiesApart(t *testing.T) {
+	f := startPlain(t, limits(func(l *proxy.Limits) { l.ClientsPerIdentity = 1 }))
+	f.dial(t).start(wire.Version30, "ann").ready()
+	if got := f.dial(t).start(wire.Version30, "ann").answer(); got != "E(53300 fatal) EOF" {
+		t.Errorf("ann's second was told %s", got)
+	}
+	f.dial(t).start(wire.Version30, "bob").ready()
 }

@@ -49,6 +49,10 @@ type Database struct {
 // Limits keep one client, or many, from taking everything.
 type Limits struct {
 	MaxClients             int
+	ClientsPerDatabase     int // 0: no limit, as for the next three
+	ClientsPerRole         int
+	ClientsPerIdentity     int
+	ClientsPerAddress      int // of IPv6: per /64
 	MaxLogins              int
 	LoginTimeout           time.Duration
 	IdleTimeout            time.Duration // 0: none
@@ -80,6 +84,7 @@ type Proxy struct {
 	config atomic.Pointer[Config]
 	hubs   []*hub
 	keys   keyring
+	census census
 	slots  chan struct{} // one for each login that is worked on
 	count  atomic.Int64  // clients alive
 	number atomic.Uint64 // of the last client

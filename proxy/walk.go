@@ -29,6 +29,7 @@ type visitor struct {
 	request  auth.Request
 	identity *claimpool.Identity
 	pool     *sharedPool
+	seats    []seat
 }
 
 // errDone says that a connection had no client in it (a cancel request): there is nobody to tell anything.
@@ -44,6 +45,9 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	}
 	v.identity, err = cfg.Auth.Authenticate(ctx, v.request, v) // steps 2 to 5
 	if err != nil {
+		return err
+	}
+	if err := v.sitByIdentity(&cfg.Limits); err != nil {
 		return err
 	}
 	settings, err := clientSettings(v.hello.Startup)
@@ -115,7 +119,7 @@ func (v *visitor) admit(cfg *Config) error {
 			Hint: "Raise limits.max_clients, or close connections that are not in use.",
 		}
 	}
-	return nil
+	return v.sitByAddress(&cfg.Limits)
 }
 
 // Send is part of auth.Wire.
@@ -142,7 +146,7 @@ func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 		return err
 	}
 	c := &client{
-		number: v.number, identity: v.identity, pool: v.pool,
+		number: v.number, identity: v.identity, pool: v.pool, seats: v.seats,
 		long: v.hello.Startup.Version != wire.Version30,
 	}
 	v.proxy.keys.add(c)

@@ -50,7 +50,9 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 		return nil, err
 	}
 	b.proxy = &proxy.Config{Auth: a, Databases: map[string]*proxy.Database{}, Limits: proxy.Limits{
-		MaxClients: cfg.Limits.MaxClients, MaxLogins: cfg.Limits.MaxLogins, LoginTimeout: cfg.Limits.LoginTimeout,
+		MaxClients: cfg.Limits.MaxClients, ClientsPerDatabase: cfg.Limits.ClientsPerDatabase,
+		ClientsPerRole: cfg.Limits.ClientsPerRole, ClientsPerIdentity: cfg.Limits.ClientsPerIdentity,
+		ClientsPerAddress: cfg.Limits.ClientsPerAddress, MaxLogins: cfg.Limits.MaxLogins, LoginTimeout: cfg.Limits.LoginTimeout,
 		IdleTimeout: cfg.Limits.IdleTimeout, TransactionIdleTimeout: cfg.Limits.TransactionIdleTimeout,
 		TokenGrace: cfg.Limits.TokenGrace, TokenWarning: cfg.Limits.TokenWarning, Overrun: cfg.Limits.TokenOverrun,
 	}}

@@ -1,0 +1,111 @@
+package proxy
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/claimpool/claimpool"
+)
+
+// seat is one client's place in a count that is limited.
+type seat struct {
+	of   seatOf
+	name string
+}
+
+type seatOf uint8
+
+const (
+	ofAddress seatOf = iota
+	ofDatabase
+	ofRole
+	ofIdentity
+)
+
+// census counts clients by what limits are for. What has no limit is not counted.
+type census struct {
+	mu    sync.Mutex
+	seats map[seat]int // never 0
+}
+
+// take gives a seat unless limit have one already.
+func (c *census) take(s seat, limit int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seats[s] >= limit {
+		return false
+	}
+	if c.seats == nil {
+		c.seats = map[seat]int{}
+	}
+	c.seats[s]++
+	return true
+}
+
+func (c *census) free(seats []seat) {
+	if len(seats) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range seats {
+		if c.seats[s]--; c.seats[s] == 0 {
+			delete(c.seats, s)
+		}
+	}
+}
+
+// sit takes a seat for the visitor. It says what is full otherwise.
+func (v *visitor) sit(of seatOf, name string, limit int, full *claimpool.Error) error {
+	if limit == 0 {
+		return nil
+	}
+	s := seat{of, name}
+	if !v.proxy.census.take(s, limit) {
+		return full
+	}
+	v.seats = append(v.seats, s)
+	return nil
+}
+
+// sitByAddress counts a client by where it comes from, before anything is known about it. Whoever has one address of IPv6
+// has 2^64 of them.
+func (v *visitor) sitByAddress(l *Limits) error {
+	if v.request.Unix {
+		return nil
+	}
+	addr := v.request.Addr.Addr()
+	if addr.Is6() {
+		if p, err := addr.WithZone("").Prefix(64); err == nil {
+			addr = p.Addr()
+		}
+	}
+	return v.sit(ofAddress, addr.String(), l.ClientsPerAddress, &claimpool.Error{
+		Code: claimpool.CodeTooManyConnections, Message: "too many connections from this address",
+		Hint: "Raise limits.clients_per_address, or close connections that are not in use.",
+	})
+}
+
+// sitByIdentity counts a client by what it has proved.
+func (v *visitor) sitByIdentity(l *Limits) error {
+	key := v.identity.Key()
+	for _, s := range []struct {
+		of    seatOf
+		name  string
+		limit int
+		what  string
+		hint  string
+	}{
+		{ofDatabase, v.request.Database, l.ClientsPerDatabase, fmt.Sprintf("database %q", v.request.Database), "clients_per_database"},
+		{ofRole, v.identity.Role, l.ClientsPerRole, fmt.Sprintf("role %q", v.identity.Role), "clients_per_role"},
+		{ofIdentity, string(key[:]), l.ClientsPerIdentity, "this identity", "clients_per_identity"},
+	} {
+		if err := v.sit(s.of, s.name, s.limit, &claimpool.Error{
+			Code: claimpool.CodeTooManyConnections, Message: "too many connections for " + s.what,
+			Hint: "Raise limits." + s.hint + ", or close connections that are not in use.",
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
