@@ -208,7 +208,7 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
-	if c.held && !s.relay.Busy() {
+	if c.held && !s.relay.Holds() {
 		c.held = false
 		c.conn.Resume()
 	}

@@ -25,7 +25,7 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		if typ == wire.MsgTerminate {
 			return n, true, nil
 		}
-		if r.single && r.due > 0 && !data(typ) && !r.copyIn {
+		if r.Holds() && !data(typ) {
 			r.held = true
 			return n, false, nil
 		}

@@ -78,6 +78,12 @@ func (r *Relay) Held() bool {
 	return was
 }
 
+// Holds reports whether the next request has to wait for an answer. None does where the answer may wait for it: in a batch, whose
+// Sync is due even when a Query in it is not answered; in COPY; and where nobody can tell what is due.
+func (r *Relay) Holds() bool {
+	return r.single && r.due > 0 && !r.unsynced && !r.copyIn && !r.unsure
+}
+
 // Erred reports whether any answer was an error.
 func (r *Relay) Erred() bool { return r.erred }
 

@@ -351,6 +351,25 @@ func FuzzFromClient(f *testing.F) {
 	})
 }
 
+// TestSyncDoesNotWaitForAQueryOfItsBatch: where requests go one at a time, a Query inside of a batch that has failed is answered
+// by nobody before the Sync of the batch.
+func TestSyncDoesNotWaitForAQueryOfItsBatch(t *testing.T) {
+	for line, want := range map[string]int{
+		"P:|B:|E:|Q:a|Q:b|S:": 6, "P:|Q:a|P:|E:|H:|S:|Q:b": 7, "P:|F:x|S:|S:": 4, "Q:a|S:": 1, "S:|S:": 1, "P:|S:|P:": 2, "H:x|Q:a|S:": 3, "Q:a|H:x|S:|S:": 3, "P:|Q:a|S:|Q:b|Q:c": 5,
+	} {
+		var r Relay
+		r.Begin(false, true)
+		b := stream(line)
+		got, _, err := r.FromClient(b)
+		if err != nil || got != len(stream(strings.Join(strings.Split(line, "|")[:want], "|"))) {
+			t.Errorf("%s: %d bytes go out, %v", line, got, err)
+		}
+		if held := r.Held(); held != (got < len(b)) {
+			t.Errorf("%s: held: %v", line, held)
+		}
+	}
+}
+
 func TestEveryBoundary(t *testing.T) {
 	server := stream("1:|2:|T:xy|D:row|S:a\x00b\x00|A:news|N:note|C:RESET\x00|E:SERROR\x00VERROR\x00\x00|Z:T|G:|C:COPY 1\x00|Z:I")
 	client := stream("P:|B:|D:|E:|S:|Q:copy|d:row|c:|H:|Q:select 1|X:")

@@ -65,7 +65,9 @@ func oid(value string, name string) (uint32, error) {
 	return binary.BigEndian.Uint32([]byte(value)), nil
 }
 
-// Install is one call of switch(): the backend resets itself when the identity is new to it.
+// Install is one call of switch(): the backend resets itself when the identity is new to it. The one thing that is out of the
+// extension's reach goes in front of it: the statement without a name, which the last user's Parse has left and the next
+// one's Bind would run. A failed Close makes PostgreSQL skip all that follows, up to a Sync.
 func (d *Native) Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, wipe bool, _ time.Time) ([]byte, Steps, time.Time) {
 	var flags byte
 	if s.Sessions {
@@ -73,6 +75,7 @@ func (d *Native) Install(dst []byte, steps Steps, s *Session, id *claimpool.Iden
 	}
 	if wipe {
 		flags |= nativeFlagReset
+		dst, steps = wire.AppendClose(dst, 'S', ""), append(steps, StepClose)
 	}
 	argument, err := s.native.appendSwitch(nil, id, flags)
 	if err != nil {

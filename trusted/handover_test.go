@@ -38,6 +38,11 @@ func messages(t *testing.T, b []byte) string {
 			words = append(words, strings.TrimSuffix(string(body), "\x00"))
 		case wire.MsgFunctionCall:
 			words = append(words, call(body))
+		case wire.MsgClose:
+			if string(body) != "S\x00" {
+				t.Fatalf("closes %q", body)
+			}
+			words = append(words, "close")
 		case wire.MsgSync:
 			words = append(words, "Sync")
 		default:
@@ -104,15 +109,15 @@ func TestHandover(t *testing.T) {
 		{name: "same, later", first: alice, set: plain, after: 2 * time.Second, id: alice, with: plain, sql: "seal", native: "ready"},
 		{name: "same, new token", first: alice, set: plain, id: renewed, with: plain, sql: "seal", native: "switch flags=0"},
 		{name: "same, other settings", first: alice, set: german, id: alice, with: plain, sql: "RESET ALL; seal", native: "RESET ALL; switch flags=0"},
-		{name: "same, soiled", first: alice, set: plain, then: (*Session).Soil, id: alice, with: plain, sql: reset + "; seal", native: "switch flags=2"},
+		{name: "same, soiled", first: alice, set: plain, then: (*Session).Soil, id: alice, with: plain, sql: reset + "; seal", native: "close; switch flags=2"},
 		{name: "same, wiped", first: alice, set: german, then: (*Session).Wiped, id: alice, with: german, sql: "RESET ALL; seal; set lc_messages=de_DE", native: "RESET ALL; switch flags=0; set lc_messages=de_DE"},
 		{name: "same, dropped", first: alice, set: german, then: (*Session).Dropped, id: alice, with: german, sql: "seal", native: "switch flags=0"},
 		{name: "same, its own SET was seen", first: alice, set: plain, then: func(s *Session) { s.Observed(german) }, id: alice, with: german, sql: "ready", native: "ready"},
 		{name: "same, no claims", first: nobody, set: plain, after: time.Hour, id: nobody, with: plain, sql: "ready", native: "ready"},
 		{name: "no claims, wiped", first: nobody, set: plain, then: (*Session).Wiped, id: nobody, with: plain, sql: "RESET ALL", native: "RESET ALL; switch flags=0"},
-		{name: "other", first: alice, set: german, id: bob, with: german, sql: reset + "; seal; set lc_messages=de_DE", native: "switch flags=2; set lc_messages=de_DE"},
-		{name: "other, no claims", first: alice, set: plain, id: nobody, with: plain, sql: reset, native: "switch flags=2"},
-		{name: "other, claims after none", first: nobody, set: plain, id: alice, with: plain, sql: reset + "; seal", native: "switch flags=2"},
+		{name: "other", first: alice, set: german, id: bob, with: german, sql: reset + "; seal; set lc_messages=de_DE", native: "close; switch flags=2; set lc_messages=de_DE"},
+		{name: "other, no claims", first: alice, set: plain, id: nobody, with: plain, sql: reset, native: "close; switch flags=2"},
+		{name: "other, claims after none", first: nobody, set: plain, id: alice, with: plain, sql: reset + "; seal", native: "close; switch flags=2"},
 	} {
 		for _, d := range []Dialect{&SQL{Key: testKeyParsed(t), Window: 2 * time.Second}, nativeForTest(t)} {
 			t.Run(fmt.Sprintf("%s/%T", test.name, d), func(t *testing.T) {

@@ -17,6 +17,7 @@ const (
 	StepCall                 // FunctionCallResponse
 	StepSetting              // the same, for a setting that the client has brought
 	StepSync                 // nothing but ReadyForQuery
+	StepClose                // CloseComplete, and no ReadyForQuery: it belongs to the request behind it
 )
 
 // Steps are the requests that were sent, in order.
@@ -25,6 +26,9 @@ type Steps []Step
 // Fenced reports whether nothing behind the hand-over can run, in a database with a gate, unless all of it has succeeded: a
 // context is installed first, and only the client's settings follow, of which each that fails takes the context away.
 func (s Steps) Fenced() bool {
+	if len(s) > 0 && s[0] == StepClose {
+		s = s[1:]
+	}
 	for i, step := range s {
 		if (i == 0 && step != StepCall) || (i > 0 && step != StepSetting) {
 			return false
@@ -118,6 +122,12 @@ func (r *Replies) message(typ byte, body []byte) error {
 		}
 		r.steps = r.steps[1:]
 		r.answered = false
+		return nil
+	case wire.MsgCloseComplete:
+		if r.answered || r.steps[0] != StepClose {
+			return errReply
+		}
+		r.steps = r.steps[1:]
 		return nil
 	case wire.MsgCommandComplete:
 		tag, err := wire.CommandTag(body)
