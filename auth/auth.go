@@ -87,6 +87,15 @@ func New(cfg Config) (*Authenticator, error) {
 	return a, nil
 }
 
+// failedProof reports whether the client has shown a credential that is wrong.
+func failedProof(err error) bool {
+	var e *claimpool.Error
+	if errors.As(err, &e) {
+		return e.Code == claimpool.CodeInvalidPassword
+	}
+	return !errors.Is(err, errNoToken)
+}
+
 // seedSize is the length of a seed that we make ourselves.
 const seedSize = 32
 
@@ -107,9 +116,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 	if err == nil {
 		return id, nil
 	}
-	err = x.refuse(err)
-	if claimpool.AsError(err).Code == claimpool.CodeInvalidPassword {
+	if failedProof(err) {
 		a.throttle.failed(&req)
 	}
-	return nil, err
+	return nil, x.refuse(err)
 }
