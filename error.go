@@ -25,6 +25,8 @@ const (
 	CodeIdleInTransaction      Code = "25P03"
 	CodeInvalidParameterValue  Code = "22023"
 	CodeUndefinedObject        Code = "42704"
+	CodeDuplicateStatement     Code = "42P05" // duplicate_prepared_statement
+	CodeUndefinedStatement     Code = "26000" // invalid_sql_statement_name
 	CodeInsufficientPrivileges Code = "42501"
 	CodeInternalError          Code = "XX000"
 )

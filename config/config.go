@@ -232,6 +232,17 @@ type Pool struct {
 	// 0: always.
 	CheckAfter time.Duration `yaml:"check_after" bounds:"0s.."`
 
+	// The most prepared statements on one server connection, in the modes transaction and statement. Beyond it the one unused for
+	// longest is closed there; a client that needs it again does not notice.
+	ServerStatements int `yaml:"server_statements" bounds:"1..100000"`
+
+	// The most named prepared statements of one client, in the modes transaction and statement. The next one is refused.
+	ClientStatements int `yaml:"client_statements" bounds:"0..1000000"`
+
+	// The most KiB that the named prepared statements of one client may take, their texts and 200 bytes for each: the proxy
+	// keeps them while the client is connected. Clients of one identity share equal texts. The next statement is refused.
+	ClientStatementsKiB int `yaml:"client_statements_kib" bounds:"0..1048576"`
+
 	// What two identities may share. shared: a server connection, after a verified reset. strict: none; each identity gets
 	// new server connections (needed where the role may create functions or temporary objects, or use PL/Perl or PL/Python).
 	// off: everything; a server connection goes from one identity to another with no reset, and only where the database has

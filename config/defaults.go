@@ -25,16 +25,19 @@ func Default() *Config {
 
 func defaultPool() Pool {
 	return Pool{
-		Mode:           "transaction",
-		Size:           20,
-		ReserveAfter:   3 * time.Second,
-		QueueLength:    10_000,
-		QueueWait:      10 * time.Second,
-		IdleTimeout:    10 * time.Minute,
-		Lifetime:       time.Hour,
-		ConnectTimeout: 5 * time.Second,
-		CheckAfter:     30 * time.Second,
-		Isolation:      "shared",
+		Mode:                "transaction",
+		Size:                20,
+		ReserveAfter:        3 * time.Second,
+		QueueLength:         10_000,
+		QueueWait:           10 * time.Second,
+		IdleTimeout:         10 * time.Minute,
+		Lifetime:            time.Hour,
+		ConnectTimeout:      5 * time.Second,
+		CheckAfter:          30 * time.Second,
+		ServerStatements:    500,
+		ClientStatements:    1000,
+		ClientStatementsKiB: 4096,
+		Isolation:           "shared",
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/keyset"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/proxy"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/token"
@@ -32,16 +33,17 @@ type Proxy struct {
 
 // ProxyOptions say what stands behind the proxy and who may come in. The zero value of a field has a sensible default.
 type ProxyOptions struct {
-	Cluster  *Cluster
-	Database string          // "postgres" when empty; clients use the same name
-	Role     string          // the permanent role; empty: the client's
-	Password string          // of the role at the server
-	Dialect  trusted.Dialect // trusted.None when nil
-	Pool     pool.Config     // zero fields are filled in
-	Rules    []auth.Rule     // trust for everybody on loopback when empty
-	Limits   proxy.Limits
-	Server   *server.Config // replaces the way to Cluster
-	Loops    int
+	Cluster    *Cluster
+	Database   string          // "postgres" when empty; clients use the same name
+	Role       string          // the permanent role; empty: the client's
+	Password   string          // of the role at the server
+	Dialect    trusted.Dialect // trusted.None when nil
+	Pool       pool.Config     // zero fields are filled in
+	Rules      []auth.Rule     // trust for everybody on loopback when empty
+	Limits     proxy.Limits
+	Statements prepared.Limits
+	Server     *server.Config // replaces the way to Cluster
+	Loops      int
 }
 
 // LogBuffer collects a log.
@@ -91,6 +93,9 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 	if o.Limits == (proxy.Limits{}) {
 		o.Limits = proxy.Limits{MaxClients: 10_000, MaxLogins: 64, LoginTimeout: 20 * time.Second}
 	}
+	if o.Statements == (prepared.Limits{}) {
+		o.Statements = prepared.Limits{Server: 100, Client: 1000, Bytes: 1 << 20}
+	}
 	way := o.Server
 	if way == nil {
 		way = &server.Config{
@@ -106,7 +111,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Auth:   a,
 		Limits: o.Limits,
 		Databases: map[string]*proxy.Database{o.Database: {
-			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect,
+			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements,
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role

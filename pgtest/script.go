@@ -91,8 +91,9 @@ func formatScript(list []exchange) string {
 	return b.String()
 }
 
-// RunScript plays a wire script on a connection that has logged in. With -update and rewrite it changes the file.
-func RunScript(t *testing.T, file string, conn net.Conn, rewrite bool) {
+// RunScript plays a wire script on a connection that has logged in. With -update and rewrite it changes the file. between, when
+// not nil, is called wherever the script is outside of a transaction.
+func RunScript(t *testing.T, file string, conn net.Conn, rewrite bool, between func()) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -118,6 +119,9 @@ func RunScript(t *testing.T, file string, conn net.Conn, rewrite bool) {
 			t.Fatalf("%s:%d: send: %v", file, x.line, err)
 		}
 		got, err := receive(front, x.until)
+		if between != nil && len(got) > 0 && got[len(got)-1] == "ReadyForQuery I" {
+			between()
+		}
 		if *update && rewrite && err == nil {
 			x.want = got
 			continue

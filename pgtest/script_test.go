@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pool"
 )
@@ -41,8 +43,11 @@ func TestWireScripts(t *testing.T) {
 			for _, mode := range []pool.Mode{pool.Session, pool.Transaction} {
 				cfg := DefaultPool()
 				cfg.Mode, cfg.Size = mode, 1 // one server: the second script finds what the first one has left
-				p := StartProxy(t, ProxyOptions{Cluster: c, Pool: cfg})
+				p := StartProxy(t, ProxyOptions{Cluster: c, Pool: cfg, Role: "wire"})
 				ways = append(ways, [2]string{string(mode), p.Address()})
+				if mode == pool.Transaction {
+					ways = append(ways, [2]string{"hand-overs", p.Address()})
+				}
 			}
 		}
 		for _, way := range ways {
@@ -58,11 +63,34 @@ func TestWireScripts(t *testing.T) {
 					}
 					conn := Login(t, way[1], "postgres", "wire")
 					defer conn.Close()
-					RunScript(t, file, conn, way[0] == "direct")
+					var between func()
+					if way[0] == "hand-overs" {
+						if !strings.HasPrefix(name, "prepared") {
+							return // others keep the server for reasons of their own
+						}
+						between = anotherIdentity(t, way[1])
+					}
+					RunScript(t, file, conn, way[0] == "direct", between)
 				})
 			}
 		}
 	})
+}
+
+// anotherIdentity gives a request of somebody else, for whom the one server connection is wiped.
+func anotherIdentity(t *testing.T, address string) func() {
+	other := Login(t, address, "postgres", "somebody else")
+	front := pgproto3.NewFrontend(other, other)
+	return func() {
+		t.Helper()
+		front.SendQuery(&pgproto3.Query{String: "prepare s1 as select 'from somebody else' as t"})
+		if err := front.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := receive(front, []string{"ReadyForQuery"}); err != nil || len(got) != 2 {
+			t.Fatalf("somebody else got %q, %v", got, err)
+		}
+	}
 }
 
 // differences reads scripts/differences.txt: NAME, then the reason.

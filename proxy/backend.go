@@ -8,6 +8,7 @@ import (
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/relay"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/trusted"
@@ -40,12 +41,15 @@ const maxAttempts = 5
 
 // backend is a server connection in a loop. It belongs to its hub's goroutine.
 type backend struct {
-	conn     *loop.Conn
-	pool     *sharedPool
-	client   *client // in serving, and in handingOver unless it has left
-	member   pool.Server
-	session  trusted.Session
-	relay    relay.Relay
+	conn    *loop.Conn
+	pool    *sharedPool
+	client  *client // in serving, and in handingOver unless it has left
+	member  pool.Server
+	session trusted.Session
+	relay   relay.Relay
+
+	statements *prepared.Server // nil in session mode
+
 	replies  trusted.Replies
 	target   server.Target
 	timer    *loop.Timer // for what the proxy itself asks
@@ -66,6 +70,9 @@ func (s *backend) stale(now time.Time) bool {
 // that it does not run under somebody else's context. Behind a gate it goes along.
 func (s *backend) handOver(c *client, sent []byte, now time.Time) {
 	h := s.pool.hub
+	if s.session.Wipes(c.identity) {
+		s.statements.Clear()
+	}
 	b, steps := s.session.Handover(h.scratch[:0], s.pool.db.Dialect, c.identity, c.settings, now)
 	if len(steps) == 0 {
 		b, steps = trusted.Check(b, steps)
@@ -196,6 +203,9 @@ func (s *backend) deliver(b []byte) int {
 		if r.Forward > 0 {
 			c.conn.Write(b[used : used+r.Forward])
 		}
+		if r.Instead != nil {
+			c.conn.Write(wire.AppendError(nil, "ERROR", r.Instead))
+		}
 		used += r.Forward + r.Drop
 		if err != nil {
 			s.brokenProtocol(err)
@@ -208,7 +218,7 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
-	if c.held && !s.relay.Holds() {
+	if c.held && s.relay.Ready() {
 		c.held = false
 		c.conn.Resume()
 	}

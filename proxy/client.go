@@ -7,6 +7,7 @@ import (
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/relay"
 	"github.com/claimpool/claimpool/trusted"
 	"github.com/claimpool/claimpool/wire"
@@ -42,6 +43,9 @@ type client struct {
 	since    time.Duration // when it logged in, as hub.clock tells
 	active   time.Duration // the end of its last transaction
 	solo     relay.Solo
+
+	statements *prepared.Client // nil until it prepares one
+
 	index    int32 // in hub.clients
 	id       uint32
 	state    clientState
@@ -149,6 +153,7 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	c.server, s.client = s, c
 	session := c.pool.pool.Config().Mode == pool.Session
 	s.relay.Begin(session, s.pool.db.Dialect.Gated() && !session)
+	s.statements.Begin(c.number, c.statements)
 	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
 		c.state, s.state = relaying, serving
 		if len(b) == 0 {
@@ -201,12 +206,13 @@ func (c *client) forward(b []byte) int {
 		return len(b)
 	}
 	n, terminate, err := s.relay.FromClient(b)
-	if n > 0 {
-		if s.relay.Copying() {
-			s.conn.WriteSoon(b[:n])
-		} else {
-			s.conn.Write(b[:n])
-		}
+	switch {
+	case s.relay.Named():
+		n, terminate, err = c.rewrite(b, n)
+	case s.relay.Copying():
+		s.conn.WriteSoon(b[:n])
+	default:
+		s.conn.Write(b[:n])
 	}
 	switch {
 	case err != nil:
@@ -312,6 +318,9 @@ func (c *client) observe(name, value string) {
 	if followed(name) {
 		c.settings = c.pool.hub.intern.With(c.settings, name, value)
 		c.server.session.Observed(c.settings)
+		if c.statements != nil {
+			c.statements.Rescope(c.scope())
+		}
 	}
 }
 

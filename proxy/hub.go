@@ -14,17 +14,18 @@ import (
 // nothing on the way of a transaction crosses between loops (docs/adr/0001-a-pool-belongs-to-a-loop.md). All fields belong
 // to the loop's goroutine.
 type hub struct {
-	proxy    *Proxy
-	loop     *loop.Loop
-	pools    map[poolKey]*sharedPool
-	clients  []*client
-	intern   trusted.Intern
-	tickets  []*pool.Ticket // unused ones
-	born     time.Time
-	scratch  []byte // for building hand-overs
-	draining bool
-	ended    bool
-	tidies   bool // one hub of the proxy does that for all
+	proxy     *Proxy
+	loop      *loop.Loop
+	pools     map[poolKey]*sharedPool
+	clients   []*client
+	intern    trusted.Intern
+	tickets   []*pool.Ticket // unused ones
+	born      time.Time
+	scratch   []byte // for building hand-overs
+	rewritten []byte // for requests that name statements
+	draining  bool
+	ended     bool
+	tidies    bool // one hub of the proxy does that for all
 }
 
 // sweepInterval is how often idle servers and clients are looked at. Their times are limits, not appointments.

@@ -53,8 +53,10 @@ func (c *client) gone(reason string) {
 	c.state = left
 	if s := c.server; s != nil {
 		c.server, s.client = nil, nil
+		s.statements.Leave()
 		s.abandoned(c.leaving, h.loop.Now())
 	}
+	c.statements.Release()
 	h.drop(c)
 	c.pool.pool.Leave(c.entry)
 	h.proxy.keys.remove(c)

@@ -19,6 +19,7 @@ import (
 	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/trusted"
 )
@@ -38,6 +39,9 @@ type Database struct {
 	Pool    pool.Config
 	ShareBy string // the claim whose value says who shares a part of the pool; empty: each identity has its own
 	Dialect trusted.Dialect
+
+	// Statements bound what clients may prepare, in transaction and statement mode.
+	Statements prepared.Limits
 
 	// Parameters are configured for every server connection; they win over the pinned ones (see trusted.Startup).
 	Parameters [][2]string

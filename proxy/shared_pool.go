@@ -11,6 +11,7 @@ import (
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/trusted"
 )
@@ -26,6 +27,7 @@ type sharedPool struct {
 	users  int // clients that hold this object; guarded by Proxy.mu
 
 	version int               // the server's, as server_version_num; 0: not known yet
+	library prepared.Library  // of its clients' statements
 	params  [][2]string       // what servers report at their login; nil: not known yet
 	asking  []chan<- reported // logins that wait for params
 	alarm   *loop.Timer       // for the queue
@@ -66,6 +68,7 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 	h := p.hubs[p.nextHub%len(p.hubs)]
 	p.nextHub++
 	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, users: 1}
+	sp.library.Random = randomName
 	p.pools[key] = sp
 	if !h.loop.Post(func() { h.pools[key] = sp }) {
 		return nil, errStopping
@@ -173,6 +176,7 @@ func (sp *sharedPool) opened(o *opened) {
 	s.session.Sessions = sp.pool.Config().Mode == pool.Session
 	_, none := sp.db.Dialect.(trusted.None) // elsewhere isolation: off is refused by the configuration, and does nothing here
 	s.session.Unisolated = none && sp.pool.Config().Isolation == pool.Off
+	s.keepStatements()
 	conn, err := sp.hub.loop.Add(o.fd, o.conn.TLS, o.carrier, s, nil)
 	if err != nil {
 		sp.openFailed(err)

@@ -3,7 +3,7 @@ package relay
 import "github.com/claimpool/claimpool/wire"
 
 // FromClient looks at bytes of the client and says how many of them, from the front, go to the server now. A rest that
-// is shorter than a header stays until more comes. terminate says that the next message is Terminate: the client leaves,
+// is shorter than a header stays until more comes, and so does a message that names a prepared statement (see Named). terminate says that the next message is Terminate: the client leaves,
 // and the server does not hear of it. An error is a message that no client may send; nothing behind the n bytes goes on.
 func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 	for {
@@ -14,6 +14,9 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 			if r.fromClient > 0 {
 				return n, false, nil
 			}
+		}
+		if r.named {
+			return n, false, nil
 		}
 		typ, size, ok, err := wire.Header(b[n:])
 		if err != nil {
@@ -27,6 +30,10 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		}
 		if r.Holds() && !data(typ) {
 			r.held = true
+			return n, false, nil
+		}
+		if r.book != nil && r.names(b[n:], typ, size) {
+			r.named = true
 			return n, false, nil
 		}
 		if !r.request(typ, size) {
@@ -46,6 +53,7 @@ func (r *Relay) request(typ byte, size int) bool {
 		r.unsure = r.unsure || r.unsynced || r.copyIn
 		r.due++
 		r.syncLast = false
+		r.acks = 0
 	case wire.MsgSync:
 		if r.copyIn { // ignored by the server (protocol, COPY Operations), unless the COPY has failed meanwhile
 			r.swallowed = true
@@ -55,9 +63,13 @@ func (r *Relay) request(typ byte, size int) bool {
 		r.unsynced = false
 		r.due++
 		r.syncLast = true
+		r.acks = 0
 	case wire.MsgParse, wire.MsgBind, wire.MsgDescribe, wire.MsgExecute, wire.MsgClose:
 		r.unsure = r.unsure || r.copyIn
 		r.unsynced = true
+		if typ == wire.MsgParse || typ == wire.MsgClose {
+			r.acks++
+		}
 	case wire.MsgFlush:
 		if size > 0 {
 			r.unsynced = true // malformed: an error of the extended protocol, and the server waits for Sync

@@ -13,6 +13,7 @@ package relay
 
 import (
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -40,12 +41,24 @@ type Relay struct {
 	erred      bool   // an error was answered
 	wiped      bool   // RESET, DISCARD ALL or PREPARE TRANSACTION was answered
 	ended      uint32 // answers with status "idle"
+
+	book     *prepared.Server // nil: statements pass as they are
+	named    bool             // the client's next message is for Rewrite
+	unnamed  bool             // the server's unnamed statement is this client's, or there is none
+	answered uint32           // ReadyForQuery messages that have come
+	acks     uint32           // Parse and Close messages sent since the last request's end
+	acked    uint32           // ParseComplete and CloseComplete messages that have come since the last ReadyForQuery
 }
 
 // Begin starts a lease. notify lets notifications through: only where the server is the client's alone. single forwards
 // one request at a time, a Query or a batch up to its Sync: where an error changes what the next request may do, it must
 // not be on its way already.
-func (r *Relay) Begin(notify, single bool) { *r = Relay{notify: notify, single: single} }
+func (r *Relay) Begin(notify, single bool) {
+	*r = Relay{notify: notify, single: single, book: r.book}
+}
+
+// Keep gives the relay the book of the server's statements, for all its leases.
+func (r *Relay) Keep(book *prepared.Server) { r.book = book }
 
 // Over reports whether the server is in step, idle and outside of a transaction: it may be released.
 func (r *Relay) Over() bool {
@@ -82,6 +95,17 @@ func (r *Relay) Held() bool {
 // Sync is due even when a Query in it is not answered; in COPY; and where nobody can tell what is due.
 func (r *Relay) Holds() bool {
 	return r.single && r.due > 0 && !r.unsynced && !r.copyIn && !r.unsure
+}
+
+// Named reports whether the client's next message is for Rewrite.
+func (r *Relay) Named() bool { return r.named }
+
+// Ready reports whether what was held may go on. Like Holds, it is where the answer may wait for it.
+func (r *Relay) Ready() bool {
+	if r.named {
+		return r.due == 0 || r.copyIn || r.unsure
+	}
+	return !r.Holds()
 }
 
 // Erred reports whether any answer was an error.

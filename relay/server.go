@@ -1,6 +1,10 @@
 package relay
 
-import "github.com/claimpool/claimpool/wire"
+import (
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/prepared"
+	"github.com/claimpool/claimpool/wire"
+)
 
 // Event is what FromServer has found.
 type Event uint8
@@ -17,7 +21,8 @@ type Reply struct {
 	Forward, Drop int
 	Event         Event
 	Done          bool
-	Name, Value   string // of a ParameterStatus
+	Name, Value   string           // of a ParameterStatus
+	Instead       *claimpool.Error // what the client is to get in place of what is dropped; nil: nothing
 }
 
 // FromServer looks at bytes of the server. An error means that the server speaks nonsense: it must be closed, and so must
@@ -55,6 +60,11 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 				r.completed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
 			}
 			r.copyIn, r.swallowed = false, false // a COPY has read all up to CopyDone
+		case wire.MsgParseComplete, wire.MsgCloseComplete:
+			reply, stop, err := r.acknowledged(b, n, typ, size)
+			if stop || err != nil {
+				return reply, err
+			}
 		case wire.MsgReadyForQuery:
 			if size != 1 {
 				return Reply{Forward: n}, wire.ErrLength
@@ -81,12 +91,24 @@ const maxTag = 64
 
 // completed takes a command tag.
 func (r *Relay) completed(tag []byte) {
-	if len(tag) == 0 || tag[0] != 'R' && tag[0] != 'D' && tag[0] != 'P' {
+	if len(tag) < 2 {
+		return
+	}
+	switch tag[0] {
+	case 'R', 'D', 'P':
+	case 'A', 'C':
+		if r.book == nil || tag[1] != 'L' && tag[1] != 'R' { // ALTER, CREATE
+			return
+		}
+	default:
 		return
 	}
 	switch string(tag) {
 	case "RESET\x00", "DISCARD ALL\x00", "PREPARE TRANSACTION\x00":
 		r.wiped = true
+	}
+	if r.book != nil {
+		r.book.Completed(string(tag[:len(tag)-1]))
 	}
 }
 
@@ -98,6 +120,9 @@ func (r *Relay) ready(status byte) error {
 		return violation("unknown transaction status from server")
 	}
 	r.status = status
+	r.book.Ready(r.answered)
+	r.answered++
+	r.acked = 0
 	if status == wire.StatusIdle {
 		r.ended++
 	}
@@ -145,15 +170,20 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		if size <= maxWhole && !whole {
 			return Reply{Forward: n, Done: true}, true, nil
 		}
-		if size <= maxWhole {
-			r.failed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
-		}
 		r.unsure = r.unsure || r.swallowed // nobody can tell whether the COPY failed before that Sync or behind it
 		r.copyIn = false
+		if size > maxWhole {
+			return Reply{}, false, nil
+		}
+		end := n + wire.HeaderLen + size
+		f := r.failed(b[n+wire.HeaderLen : end])
+		if e := r.book.Failed(r.answered, r.acked, &f); e != nil {
+			return Reply{Forward: n, Drop: end - n, Instead: e, Done: len(b) == end}, true, nil
+		}
 	case wire.MsgCopyInResponse:
 		r.copyBegins()
-	case wire.MsgNoticeResponse, wire.MsgCopyOutResponse, wire.MsgCopyDone, wire.MsgParseComplete, wire.MsgBindComplete,
-		wire.MsgCloseComplete, wire.MsgNoData, wire.MsgParameterDescription, wire.MsgPortalSuspended,
+	case wire.MsgNoticeResponse, wire.MsgCopyOutResponse, wire.MsgCopyDone, wire.MsgBindComplete, wire.MsgNoData,
+		wire.MsgParameterDescription, wire.MsgPortalSuspended,
 		wire.MsgEmptyQueryResponse, wire.MsgFunctionCallResponse:
 	default:
 		// Authentication and key messages cannot come after login, CopyBothResponse only in replication, which is not
@@ -174,16 +204,17 @@ func (r *Relay) copyBegins() {
 		r.due = 0
 		r.unsynced = true
 		r.swallowed = true
+		r.acks = r.acked
 	default:
 		r.unsure = true
 	}
 }
 
 // failed looks for FATAL and PANIC, after which the server closes the connection.
-func (r *Relay) failed(body []byte) {
+func (r *Relay) failed(body []byte) (f prepared.Failure) {
 	// The severity comes first; V is the one that is never translated.
 	for len(body) > 1 {
-		code := body[0]
+		field := body[0]
 		body = body[1:]
 		end := 0
 		for end < len(body) && body[end] != 0 {
@@ -191,11 +222,20 @@ func (r *Relay) failed(body []byte) {
 		}
 		switch string(body[:end]) {
 		case "FATAL", "PANIC":
-			r.fatal = r.fatal || code == 'V'
+			r.fatal = r.fatal || field == 'V'
+		}
+		switch field {
+		case 'C':
+			f.Code = body[:end]
+		case 'M':
+			f.Message = body[:end]
+		case 'R':
+			f.Routine = body[:end]
 		}
 		if end == len(body) {
-			return
+			break
 		}
 		body = body[end+1:]
 	}
+	return f
 }

@@ -90,12 +90,18 @@ func (s *Session) same(id *claimpool.Identity) bool {
 	return s.id != nil && s.id.Key() == id.Key() && bytes.Equal(s.id.Claims, id.Claims)
 }
 
+// Wipes reports whether a hand-over to the identity takes away everything that is left on the connection: settings,
+// prepared statements, temporary objects.
+func (s *Session) Wipes(id *claimpool.Identity) bool {
+	return s.soiled || !s.same(id) && s.id != nil && s.id.Key() != id.Key()
+}
+
 // Handover appends the messages that make the connection serve the identity with the client's settings, and the steps
 // that the replies must show. From this moment the connection counts as the identity's: when a step fails, close it.
 func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *Settings, now time.Time) ([]byte, Steps) {
 	var steps Steps
 	same := s.same(id)
-	other := s.soiled || !same && s.id != nil && s.id.Key() != id.Key()
+	other := s.Wipes(id)
 	wiped := other
 	switch {
 	case other && d.Gated(): // Install does it

@@ -14,6 +14,7 @@ import (
 	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/config"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/proxy"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/trusted"
@@ -110,7 +111,9 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	if err != nil {
 		return nil, err
 	}
-	db := &proxy.Database{Name: name, Role: d.Role, Pool: poolConfig(d.Pool), ShareBy: d.Pool.ShareBy, Dialect: dialect}
+	db := &proxy.Database{
+		Name: name, Role: d.Role, Pool: poolConfig(d.Pool), Statements: statementLimits(d.Pool), ShareBy: d.Pool.ShareBy, Dialect: dialect,
+	}
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
@@ -144,6 +147,10 @@ func poolConfig(p config.Pool) pool.Config {
 		Reserve: p.ReserveSize, ReserveAfter: p.ReserveAfter, QueueLength: p.QueueLength, QueueWait: p.QueueWait,
 		ShareSize: p.ShareSize, IdleTimeout: p.IdleTimeout, Lifetime: p.Lifetime, CheckAfter: p.CheckAfter,
 	}
+}
+
+func statementLimits(p config.Pool) prepared.Limits {
+	return prepared.Limits{Server: p.ServerStatements, Client: p.ClientStatements, Bytes: p.ClientStatementsKiB << 10}
 }
 
 // serverConfig is the way to a database's servers as a role.
