@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/token"
 )
 
 // Wire is the connection to the client. Receive gives the next message; it refuses a body longer than max bytes before it
@@ -87,15 +88,6 @@ func New(cfg Config) (*Authenticator, error) {
 	return a, nil
 }
 
-// failedProof reports whether the client has shown a credential that is wrong.
-func failedProof(err error) bool {
-	var e *claimpool.Error
-	if errors.As(err, &e) {
-		return e.Code == claimpool.CodeInvalidPassword
-	}
-	return !errors.Is(err, errNoToken)
-}
-
 // seedSize is the length of a seed that we make ourselves.
 const seedSize = 32
 
@@ -116,8 +108,16 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 	if err == nil {
 		return id, nil
 	}
-	if failedProof(err) {
+	err = x.refuse(err)
+	if claimpool.AsError(err).Code == claimpool.CodeInvalidPassword && !unproved(err) {
 		a.throttle.failed(&req)
 	}
-	return nil, x.refuse(err)
+	return nil, err
+}
+
+// unproved reports whether a token was refused because nobody can know yet whether it is good: the client has not failed,
+// and must not be locked out because its issuer is down.
+func unproved(err error) bool {
+	var r *token.Refusal
+	return errors.As(err, &r) && r.Reason == token.KeysUnavailable
 }

@@ -1,11 +1,9 @@
 package auth
 
 import (
-	"errors"
 	"time"
 
 	"github.com/claimpool/claimpool"
-	"github.com/claimpool/claimpool/token"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -23,24 +21,13 @@ func (x *exchange) jwt() (*claimpool.Identity, error) {
 		return nil, err
 	}
 	defer raw.Clear()
-	return x.token(raw, claimpool.MethodJWT)
-}
-
-// token makes the identity that a token proves.
-func (x *exchange) token(raw []byte, m claimpool.Method) (*claimpool.Identity, error) {
 	tok, err := x.rule.Issuers.Verify(raw)
 	if err != nil {
-		var r *token.Refusal
-		if errors.As(err, &r) && r.Reason == token.KeysUnavailable {
-			return nil, &claimpool.Error{
-				Code: claimpool.CodeCannotConnectNow, Message: "could not verify the token", Hint: "Try again later.", Cause: err,
-			}
-		}
 		return nil, err
 	}
 	role, err := tok.Role(x.req.User)
 	if err != nil {
 		return nil, err
 	}
-	return claimpool.NewIdentity(m, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+	return claimpool.NewIdentity(claimpool.MethodJWT, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires), nil
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,9 +87,7 @@ func (k *checker) issuers() {
 		if len(is.Audience) == 0 {
 			k.wrong(key+".audience", "is missing", `Without it a token that was made for another service would be accepted here. Use what your tokens have in "aud".`)
 		}
-		if len(is.Keys) == 0 {
-			k.wrong(key+".keys", "there are no keys", "As in: keys: issuer.jwks.json")
-		}
+		k.keySource(key, is)
 		if slices.Contains(is.Audience, "*") {
 			if len(is.Audience) > 1 {
 				k.wrong(key+".audience", `"*" stands alone or not at all`, "")
@@ -99,6 +98,55 @@ func (k *checker) issuers() {
 			k.keyFile(fmt.Sprintf("%s.keys[%d]", key, i), file)
 		}
 		k.roleRule(key+".role", is.Role)
+	}
+}
+
+// keySource checks that an issuer has one place for its keys: files, its description, or an address.
+func (k *checker) keySource(key string, is Issuer) {
+	var given []string
+	for _, place := range []struct {
+		name string
+		is   bool
+	}{{"keys", len(is.Keys) > 0}, {"discovery", is.Discovery != ""}, {"jwks_url", is.JWKSURL != ""}} {
+		if place.is {
+			given = append(given, place.name)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		k.wrong(key+".keys", "there are no keys", "As in: keys: issuer.jwks.json, or discovery: https://id.example.com")
+	case len(given) > 1:
+		k.wrong(key, "has "+strings.Join(given, " and "), "Keep one of them.")
+	case is.Discovery != "" && is.Discovery != is.Issuer:
+		k.wrong(key+".discovery", "is not the issuer "+quote(is.Issuer), `An issuer's description must be its own: write both exactly as the token's "iss", or leave "issuer" out.`)
+	}
+	for _, given := range [][2]string{{"discovery", is.Discovery}, {"jwks_url", is.JWKSURL}} {
+		name, address := given[0], given[1]
+		if u, err := url.Parse(address); address != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+			k.wrong(key+"."+name, quote(address)+" is no address", "As in: https://id.example.com")
+		} else if address != "" && u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback() {
+			k.wrong(key+"."+name, "must begin with https://", "Over http everybody on the way could change the keys; it is for loopback addresses alone.")
+		}
+	}
+	if fetched := is.Discovery != "" || is.JWKSURL != ""; !fetched {
+		k.onlyFetched(key, is)
+	}
+	if is.Fetch.StaleAfter < is.Fetch.Interval {
+		k.wrong(key+".fetch.stale_after", "is shorter than the interval", "Keys would be too old before they are fetched again.")
+	}
+	k.file(key+".fetch.ca_file", is.Fetch.CAFile)
+	k.file(key+".fetch.x5c_ca_file", is.Fetch.X5CCAFile)
+}
+
+// onlyFetched notes what is given for keys that are not fetched.
+func (k *checker) onlyFetched(key string, is Issuer) {
+	if len(is.Algorithms) > 0 {
+		k.wrong(key+".algorithms", "is for fetched keys", "Files have their own, as in: keys: {file: issuer.pem, algorithms: RS256}")
+	}
+	for _, file := range [][2]string{{"ca_file", is.Fetch.CAFile}, {"x5c_ca_file", is.Fetch.X5CCAFile}} {
+		if file[1] != "" {
+			k.wrong(key+".fetch."+file[0], "is only used with discovery or jwks_url", "")
+		}
 	}
 }
 
@@ -180,9 +228,9 @@ func (r Rule) matchesDatabase(name string) bool {
 func (k *checker) method(key string, r Rule) {
 	switch r.Method {
 	case "":
-		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, oauth, scram-sha-256, md5, trust or reject.")
-	case "jwt", "oauth":
-		k.tokenRule(key, r)
+		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, scram-sha-256, md5, trust or reject.")
+	case "jwt":
+		k.jwtRule(key, r)
 	case "scram-sha-256", "md5":
 		if k.c.UsersFile == "" {
 			k.wrong("users_file", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs the users' passwords.")
@@ -198,11 +246,8 @@ func (k *checker) method(key string, r Rule) {
 		}
 		k.warn(key+".method", "trust lets everybody on this machine in as any user that the rule names", "Use it for trials only.")
 	}
-	if !r.takesTokens() && len(r.Issuers) > 0 {
-		k.wrong(key+".issuers", `is only used with "method: jwt" and "method: oauth"`, "")
-	}
-	if r.Method != "oauth" && r.Scope != "" {
-		k.wrong(key+".scope", `is only used with "method: oauth"`, "")
+	if r.Method != "jwt" && len(r.Issuers) > 0 {
+		k.wrong(key+".issuers", `is only used with "method: jwt"`, "")
 	}
 	tcp := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return !strings.HasPrefix(l.Address, "unix:") })
 	certificate := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return l.TLS.Enabled() })
@@ -211,28 +256,9 @@ func (k *checker) method(key string, r Rule) {
 	}
 }
 
-func (r Rule) takesTokens() bool { return r.Method == "jwt" || r.Method == "oauth" }
-
-// home is the name of the issuer that a rule with the method oauth sends clients to; empty when nothing says which.
-func (c *Config) home(r Rule) string {
-	switch {
-	case len(r.Issuers) > 0:
-		return r.Issuers[0]
-	case len(c.Issuers) == 1:
-		return slices.Collect(maps.Keys(c.Issuers))[0]
-	}
-	return ""
-}
-
-// OAuthIssuer is the URL of the issuer that a rule with the method oauth sends clients to.
-func (c *Config) OAuthIssuer(r Rule) string { return c.Issuers[c.home(r)].Issuer }
-
-func (k *checker) tokenRule(key string, r Rule) {
-	if r.Method == "oauth" {
-		k.oauthRule(key, r)
-	}
+func (k *checker) jwtRule(key string, r Rule) {
 	if len(k.c.Issuers) == 0 {
-		k.wrong("issuers", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs to know whose tokens to accept.")
+		k.wrong("issuers", "is missing", "The method jwt of "+quote(r.Name)+" needs to know whose tokens to accept.")
 	}
 	for i, name := range r.Issuers {
 		if _, ok := k.c.Issuers[name]; !ok && len(k.c.Issuers) > 0 {
@@ -240,22 +266,9 @@ func (k *checker) tokenRule(key string, r Rule) {
 		}
 	}
 	if r.Role != "" {
-		k.wrong(key+".role", "is not used with the method "+r.Method, `Set the issuer's "role" instead.`)
+		k.wrong(key+".role", "is not used with the method jwt", `Set the issuer's "role" instead.`)
 	}
 	if r.TLS == "off" {
 		k.warn(key+".tls", "tokens cross the network in the clear, and whoever sees one can use it", `Prefer "tls: required".`)
-	}
-}
-
-// oauthRule checks where clients are sent for a token: libpq takes nothing but https there.
-func (k *checker) oauthRule(key string, r Rule) {
-	name := k.c.home(r)
-	issuer, ok := k.c.Issuers[name]
-	switch {
-	case name == "" && len(k.c.Issuers) > 1:
-		k.wrong(key+".issuers", "is missing, and there are several issuers", "Name first the one that clients without a token are sent to.")
-	case ok && !strings.HasPrefix(issuer.Issuer, "https://"):
-		k.warn("issuers."+name+".issuer", "is not an https URL, so clients of rule "+quote(r.Name)+" cannot find out where to get a token",
-			"They must have one when they connect.")
 	}
 }

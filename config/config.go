@@ -92,7 +92,7 @@ func (t TLS) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" }
 
 // Issuer is who signs tokens, and what a token must say to be accepted.
 type Issuer struct {
-	// The exact value of the claim "iss".
+	// The exact value of the claim "iss". With "discovery" it may be left out.
 	Issuer string `yaml:"issuer"`
 
 	// The accepted audiences: the claim "aud" must contain at least one of them. "*" alone accepts every token of the
@@ -102,6 +102,20 @@ type Issuer struct {
 	// The keys that verify the signatures. Several files may be named, and one file may hold several keys, so that keys can
 	// overlap while they are rotated. Files are read again when they change.
 	Keys []KeyFile `yaml:"keys"`
+
+	// In place of keys: the issuer's description of itself (OpenID Connect Discovery), by the issuer's exact name. https://id.example.com
+	// stands for https://id.example.com/.well-known/openid-configuration. The keys that it names are fetched and kept up to date.
+	Discovery string `yaml:"discovery"`
+
+	// In place of keys: the address of the issuer's key set (JWKS). The keys are fetched and kept up to date.
+	JWKSURL string `yaml:"jwks_url"`
+
+	// The algorithms that fetched keys may be used with. Empty: what the key set says, else all that fit the kind of key.
+	// Secrets are never fetched.
+	Algorithms []string `yaml:"algorithms" values:"EdDSA|ES256|ES384|ES512|RS256|RS384|RS512|PS256|PS384|PS512"`
+
+	// How keys are fetched, with discovery or jwks_url.
+	Fetch Fetch `yaml:"fetch"`
 
 	// The accepted values of the token's header "typ"; "" stands for a token without one. Empty: none, JWT and at+jwt.
 	Types []string `yaml:"types"`
@@ -134,6 +148,29 @@ type KeyFile struct {
 
 	// The key's name, when the file does not say it: it is compared with the token's "kid".
 	KID string `yaml:"kid"`
+}
+
+// Fetch is how an issuer's keys are fetched. Proxies come from the environment: HTTPS_PROXY and NO_PROXY.
+type Fetch struct {
+	// The longest time between two fetches. The issuer's Cache-Control can shorten it, down to 30s.
+	Interval time.Duration `yaml:"interval" bounds:"10s..24h"`
+
+	// The least time between two fetches because of a token whose key nobody knows. A login waits up to 3s for such a fetch.
+	UnknownKIDInterval time.Duration `yaml:"unknown_kid_interval" bounds:"1s..1h"`
+
+	// How long the last keys are used when no fetch works any more. A key that the issuer removes during an outage
+	// is accepted for as long.
+	StaleAfter time.Duration `yaml:"stale_after" bounds:"10s..720h"`
+
+	// How long one fetch may take, with its discovery.
+	Timeout time.Duration `yaml:"timeout" bounds:"100ms..1m"`
+
+	// The certificates that sign the issuer's web server's, PEM. Empty: those of the operating system.
+	CAFile string `yaml:"ca_file" path:"yes"`
+
+	// The certificates that sign the keys' own ("x5c" in the key set), PEM. With it keys without such a certificate are left
+	// out; without it certificates of keys are not looked at.
+	X5CCAFile string `yaml:"x5c_ca_file" path:"yes"`
 }
 
 // RoleRule says which database role a token may use.
@@ -172,19 +209,14 @@ type Rule struct {
 	// jwt that means that tokens may cross the network in the clear.
 	TLS string `yaml:"tls" values:"required|any|off"`
 
-	// How a client proves who it is. jwt: with a token in place of the password. oauth: with a token by SASL OAUTHBEARER, as
-	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. scram-sha-256 and md5: with a password
+	// How a client proves who it is. jwt: with a token in place of the password. scram-sha-256 and md5: with a password
 	// from users_file. trust: not at all, only on loopback addresses and unix sockets. reject: never.
-	Method string `yaml:"method" values:"jwt|oauth|scram-sha-256|md5|trust|reject"`
+	Method string `yaml:"method" values:"jwt|scram-sha-256|md5|trust|reject"`
 
-	// The names of the issuers whose tokens are accepted; for the methods jwt and oauth. Empty: all. With oauth, clients
-	// without a token are sent to the first.
+	// The names of the issuers whose tokens are accepted; for the method jwt. Empty: all.
 	Issuers []string `yaml:"issuers"`
 
-	// The scope that clients without a token are told to ask their issuer for; for the method oauth.
-	Scope string `yaml:"scope"`
-
-	// The database role of the clients that it lets in, for methods without a token. Empty: the user name.
+	// The database role of the clients that it lets in, for methods other than jwt. Empty: the user name.
 	Role string `yaml:"role"`
 }
 

@@ -42,7 +42,14 @@ func defaultPool() Pool {
 }
 
 // NewIssuer returns an issuer with the defaults of a new entry under "issuers".
-func (c *Config) NewIssuer() Issuer { return Issuer{Role: RoleRule{From: "sub"}} }
+func (c *Config) NewIssuer() Issuer {
+	return Issuer{
+		Role: RoleRule{From: "sub"},
+		Fetch: Fetch{
+			Interval: 15 * time.Minute, UnknownKIDInterval: 30 * time.Second, StaleAfter: 24 * time.Hour, Timeout: 5 * time.Second,
+		},
+	}
+}
 
 // NewRule returns a rule with the defaults of a new entry under "rules". It has no method: each rule must name one.
 func (c *Config) NewRule() Rule { return Rule{TLS: "required"} }

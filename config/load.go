@@ -112,6 +112,12 @@ func (c *Config) Complete() {
 			c.Rules[i].Name = fmt.Sprintf("rule %d", i+1)
 		}
 	}
+	for name, is := range c.Issuers {
+		if is.Issuer == "" {
+			is.Issuer = is.Discovery
+			c.Issuers[name] = is
+		}
+	}
 	for name, db := range c.Databases {
 		if db.DBName == "" {
 			db.DBName = name

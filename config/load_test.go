@@ -32,8 +32,9 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 	want.TLS = tls
 	want.Issuers = map[string]Issuer{"shop": {
 		Issuer: "https://id.example.com", Audience: []string{"postgres"},
-		Keys: []KeyFile{{File: "/etc/claimpool/id.jwks.json"}},
-		Role: RoleRule{From: "claim", Claim: "role", Allow: []string{"app_user", "app_reader"}},
+		Keys:  []KeyFile{{File: "/etc/claimpool/id.jwks.json"}},
+		Role:  RoleRule{From: "claim", Claim: "role", Allow: []string{"app_user", "app_reader"}},
+		Fetch: want.NewIssuer().Fetch,
 	}}
 	want.Rules = []Rule{
 		{Name: "people", Method: "jwt", TLS: "required"},

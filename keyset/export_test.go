@@ -12,6 +12,12 @@ func Parse(spec Spec, data []byte, info os.FileInfo) ([]token.Key, error) {
 	return keys, err
 }
 
+// MaxAge and NextFetch are the arithmetic of refreshing.
+var (
+	MaxAge    = maxAge
+	NextFetch = nextFetch
+)
+
 // ParseSigner reads a private key's content without the file.
 func ParseSigner(data []byte, info os.FileInfo, alg, kid string) (*token.Signer, error) {
 	return parseSigner(data, info, alg, kid)

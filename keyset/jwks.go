@@ -18,6 +18,11 @@ import (
 //
 // The whole document is refused when it holds a private key, or two keys with one kid for the same algorithm.
 func ParseJWKS(data []byte, algs []string) (keys []token.Key, skipped []Skip, err error) {
+	return parseJWKS(data, algs, nil)
+}
+
+// parseJWKS is ParseJWKS with a further condition for each key, or nil.
+func parseJWKS(data []byte, algs []string, condition func(*token.Key, *jose.JSONWebKey) error) (keys []token.Key, skipped []Skip, err error) {
 	if _, err := wantsSecret(algs); err != nil {
 		return nil, nil, err
 	}
@@ -37,7 +42,7 @@ func ParseJWKS(data []byte, algs []string) (keys []token.Key, skipped []Skip, er
 		return nil, nil, fmt.Errorf("it has more than %d keys", maxKeys)
 	}
 	for _, raw := range list {
-		key, err := parseJWK(raw, algs)
+		key, err := parseJWK(raw, algs, condition)
 		switch {
 		case errors.Is(err, errPrivate):
 			return nil, nil, err
@@ -82,7 +87,7 @@ func readMembers(raw []byte) (m jwkMembers, err error) {
 	return m, nil
 }
 
-func parseJWK(raw []byte, algs []string) (token.Key, error) {
+func parseJWK(raw []byte, algs []string, condition func(*token.Key, *jose.JSONWebKey) error) (token.Key, error) {
 	m, err := readMembers(raw)
 	key := token.Key{ID: m.kid}
 	switch {
@@ -113,6 +118,11 @@ func parseJWK(raw []byte, algs []string) (token.Key, error) {
 	key.Public = jwk.Key
 	if secret, ok := jwk.Key.([]byte); ok {
 		key.Public = claimpool.Secret(secret)
+	}
+	if condition != nil {
+		if err := condition(&key, &jwk); err != nil {
+			return key, err
+		}
 	}
 	return narrow(key, algs)
 }

@@ -1,5 +1,6 @@
-// Package keyset finds the keys that verify tokens: PEM and certificate files, JWK and JWKS files, secret files; it reads
-// them again when they change. It does not know what a token claims.
+// Package keyset finds the keys that verify tokens: PEM and certificate files, JWK and JWKS files, secret files, and key sets
+// that an issuer publishes at a URL, also by OpenID Connect discovery. It reads the files again when they change, and fetches the
+// key sets again and again. It does not know what a token claims.
 package keyset
 
 import (

@@ -35,7 +35,11 @@ type built struct {
 func build(cfg *config.Config, now func() time.Time, before *built) (*built, error) {
 	b := &built{declared: cfg, keys: map[string][]byte{}}
 	var err error
-	if b.issuers, err = loadIssuers(cfg, now); err != nil {
+	var known *issuers
+	if before != nil {
+		known = before.issuers
+	}
+	if b.issuers, err = loadIssuers(cfg, now, known); err != nil {
 		return nil, err
 	}
 	if cfg.UsersFile != "" {
@@ -73,13 +77,12 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 			Method: claimpool.Method(r.Method), Role: r.Role,
 		}
 		switch rules[i].Method {
-		case claimpool.MethodJWT, claimpool.MethodOAuth:
+		case claimpool.MethodJWT:
 			set, err := b.issuers.set(r.Issuers...)
 			if err != nil {
 				return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 			}
 			rules[i].Issuers = set
-			rules[i].OAuth = auth.OAuth{Issuer: cfg.OAuthIssuer(r), Scope: r.Scope}
 		case claimpool.MethodSCRAM, claimpool.MethodMD5:
 			rules[i].Userlist = b.users
 		}

@@ -31,6 +31,9 @@ func (c *checkCommand) Run(env *environment) error {
 	for _, s := range b.issuers.skipped() {
 		fmt.Fprintln(env.err, s)
 	}
+	for _, p := range b.issuers.plans() {
+		fmt.Fprintln(env.out, p)
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Databases)) {
 		if _, err := serverConfig(name, cfg.Databases[name], "anybody"); err != nil {
 			return usage("%s: databases.%s: %w", c.Config, name, err)

@@ -16,7 +16,8 @@ import (
 
 // issuerFlags describe one issuer on the command line.
 type issuerFlags struct {
-	JWKS     []string `name:"jwks" sep:"none" placeholder:"FILE" help:"A key set that verifies tokens (JWKS); may be repeated."`
+	JWKS     []string `name:"jwks" sep:"none" placeholder:"FILE|URL" help:"A key set that verifies tokens (JWKS); files may be repeated. https://… is fetched again and again."`
+	Discover bool     `help:"Fetch the keys that the issuer's description of itself names (OpenID Connect Discovery): --issuer must be its https:// address."`
 	Key      []string `sep:"none" placeholder:"FILE" help:"A key that verifies tokens (PEM, certificate, JWK, or a secret together with --alg); may be repeated."`
 	Alg      []string `placeholder:"ALG" help:"The algorithms that the keys are for. Default: what the files say."`
 	Issuer   string   `placeholder:"ISS" help:"The tokens' iss."`
@@ -24,25 +25,40 @@ type issuerFlags struct {
 }
 
 func (f *issuerFlags) given() bool {
-	return len(f.JWKS)+len(f.Key)+len(f.Alg)+len(f.Audience) > 0 || f.Issuer != ""
+	return len(f.JWKS)+len(f.Key)+len(f.Alg)+len(f.Audience) > 0 || f.Issuer != "" || f.Discover
 }
 
 // issuer returns the issuer as it would stand in a configuration file.
 func (f *issuerFlags) issuer() (config.Issuer, error) {
 	is := config.Default().NewIssuer()
-	for _, file := range slices.Concat(f.JWKS, f.Key) {
-		is.Keys = append(is.Keys, config.KeyFile{File: file, Algorithms: f.Alg})
-	}
 	is.Issuer, is.Audience = f.Issuer, f.Audience
+	sources := len(f.JWKS) + len(f.Key)
 	switch {
-	case len(is.Keys) == 0:
-		return is, usage("which keys verify the tokens? Give --jwks FILE or --key FILE")
+	case f.Discover:
+		is.Discovery, is.Algorithms = f.Issuer, f.Alg
+		sources++
+	case len(f.JWKS) > 0 && isURL(f.JWKS[0]):
+		is.JWKSURL, is.Algorithms = f.JWKS[0], f.Alg
+	default:
+		for _, file := range slices.Concat(f.JWKS, f.Key) {
+			is.Keys = append(is.Keys, config.KeyFile{File: file, Algorithms: f.Alg})
+		}
+	}
+	switch {
+	case sources == 0:
+		return is, usage("which keys verify the tokens? Give --jwks FILE, --jwks https://…, --discover or --key FILE")
+	case sources > 1 && (f.Discover || slices.ContainsFunc(f.JWKS, isURL)):
+		return is, usage("keys come from one URL, from --discover, or from files: give one of them")
 	case is.Issuer == "":
 		return is, usage(`who signs the tokens? Give --issuer, the "iss" in them`)
 	case len(is.Audience) == 0:
 		return is, usage(`for whom are the tokens? Give --audience, the "aud" in them, or --audience '*' for a trial`)
 	}
 	return is, nil
+}
+
+func isURL(name string) bool {
+	return strings.HasPrefix(name, "https://") || strings.HasPrefix(name, "http://")
 }
 
 // firstTry describes a whole proxy on the command line: one database, one issuer, one role.

@@ -52,7 +52,8 @@ func TestFirstTryMakesAWholeConfiguration(t *testing.T) {
 	want.Listen = []config.Listener{{Address: "127.0.0.1:7000"}, {Address: "unix:/tmp/s"}}
 	want.Issuers["first try"] = config.Issuer{
 		Issuer: "https://id", Audience: []string{"pg"}, Keys: []config.KeyFile{{File: "jwks"}},
-		Role: config.RoleRule{From: "fixed", Value: "app_user"},
+		Role:  config.RoleRule{From: "fixed", Value: "app_user"},
+		Fetch: want.NewIssuer().Fetch,
 	}
 	want.Rules = []config.Rule{{Name: "first try", Method: "jwt", TLS: "any"}}
 	want.Pool.Size, want.Pool.Mode = 5, "session"
@@ -105,6 +106,38 @@ func TestFirstTryTranslatesDSNs(t *testing.T) {
 				t.Errorf("%+v %v", db, variables)
 			}
 		})
+	}
+}
+
+func TestFirstTryFetchesKeys(t *testing.T) {
+	dsn := []string{"--dsn", "postgres://u@db/app", "--audience", "pg", "--issuer", "https://id"}
+	for _, tc := range []struct {
+		args            []string
+		discovery, jwks string
+		want            string
+	}{
+		{[]string{"--jwks", "https://id/jwks", "--alg", "RS256"}, "", "https://id/jwks", ""},
+		{[]string{"--discover"}, "https://id", "", ""},
+		{[]string{"--jwks", "http://id/jwks"}, "", "", "jwks_url: must begin with https://"},
+		{[]string{"--jwks", "https://id/jwks", "--jwks", "jwks"}, "", "", "give one of them"},
+		{[]string{"--jwks", "jwks", "--jwks", "https://id/jwks"}, "", "", "give one of them"},
+		{[]string{"--jwks", "https://id/jwks", "--discover"}, "", "", "give one of them"},
+		{[]string{"--key", "jwks", "--discover"}, "", "", "give one of them"},
+	} {
+		cfg, _, err := parseServe(t, append(dsn, tc.args...)...)
+		if tc.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v: got %v, want %s", tc.args, err, tc.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%v: %v", tc.args, err)
+			continue
+		}
+		if is := cfg.Issuers["first try"]; is.Discovery != tc.discovery || is.JWKSURL != tc.jwks || len(is.Keys) != 0 {
+			t.Errorf("%v: %+v", tc.args, is)
+		}
 	}
 }
 

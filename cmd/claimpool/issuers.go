@@ -14,25 +14,48 @@ import (
 // issuers are the configured issuers with their keys, by their names in the configuration.
 type issuers struct {
 	verifiers map[string]*token.Verifier
-	files     map[string]*keyset.Files
+	files     map[string]*keyset.Files // of those whose keys are in files
+	remotes   map[string]*remote       // of those whose keys are fetched
 }
 
-// loadIssuers reads the keys of all issuers.
-func loadIssuers(cfg *config.Config, now func() time.Time) (*issuers, error) {
-	is := &issuers{map[string]*token.Verifier{}, map[string]*keyset.Files{}}
+// loadIssuers reads the keys of all issuers that are in files. before are those of now, or nil: keys that are fetched from the
+// same place are taken over.
+func loadIssuers(cfg *config.Config, now func() time.Time, before *issuers) (*issuers, error) {
+	is := &issuers{map[string]*token.Verifier{}, map[string]*keyset.Files{}, map[string]*remote{}}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
 		declared := cfg.Issuers[name]
+		source, err := is.source(name, declared, before)
+		if err != nil {
+			return nil, err
+		}
+		v := &token.Verifier{Rules: tokenRules(declared), Keys: source, Clock: now}
+		if err := v.Rules.Check(); err != nil {
+			return nil, fmt.Errorf("issuers.%s: %w", name, err)
+		}
+		is.verifiers[name] = v
+	}
+	return is, nil
+}
+
+// source gives where the keys of an issuer come from.
+func (is *issuers) source(name string, declared config.Issuer, before *issuers) (token.KeySource, error) {
+	if declared.Discovery == "" && declared.JWKSURL == "" {
 		files, err := keyset.Load(keySpecs(declared.Keys))
 		if err != nil {
 			return nil, fmt.Errorf("issuers.%s.keys: %w", name, err)
 		}
-		v := &token.Verifier{Rules: tokenRules(declared), Keys: files, Clock: now}
-		if err := v.Rules.Check(); err != nil {
-			return nil, fmt.Errorf("issuers.%s: %w", name, err)
-		}
-		is.verifiers[name], is.files[name] = v, files
+		is.files[name] = files
+		return files, nil
 	}
-	return is, nil
+	r, err := newRemote(declared)
+	if err != nil {
+		return nil, fmt.Errorf("issuers.%s: %w", name, err)
+	}
+	if before != nil && before.remotes[name].same(r) {
+		r = before.remotes[name]
+	}
+	is.remotes[name] = r
+	return r, nil
 }
 
 // set returns the issuers of a rule; without names, all of them.

@@ -45,8 +45,11 @@ func (s *service) apply(cfg *config.Config) error {
 		}
 	}
 	setLevel(s.level, cfg.Log.Level)
+	b.issuers.start(s.log)
+	before := s.now
 	s.now = b
 	s.proxy.Reload(b.proxy)
+	before.issuers.close(b.issuers)
 	s.log.Info("configuration reloaded", claimpool.LogReason, changes(taken))
 	if len(restart) > 0 {
 		s.log.Warn("some changes need a restart", claimpool.LogReason, changes(restart))
@@ -113,8 +116,10 @@ func (s *service) refreshContextKey(now *built, name string, key []byte) (change
 	if err != nil {
 		return false, err
 	}
+	b.issuers.start(s.log)
 	s.now = b
 	s.proxy.Reload(b.proxy)
+	now.issuers.close(b.issuers)
 	return true, nil
 }
 

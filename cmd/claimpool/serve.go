@@ -87,6 +87,7 @@ func (s *service) start(cfg *config.Config) error {
 	for _, text := range b.issuers.skipped() {
 		s.log.Warn("key left out", claimpool.LogReason, text)
 	}
+	b.issuers.start(s.log)
 	listeners, certs, err := listen(cfg)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -110,6 +111,7 @@ func (s *service) start(cfg *config.Config) error {
 // does a second SIGTERM. SIGHUP reads the configuration again.
 func (s *service) wait(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(s.env.ctx)
+	defer func() { s.now.issuers.close(nil) }() // nobody reloads any more
 	defer s.wg.Wait()
 	defer s.proxy.Close()
 	defer cancel()

@@ -130,7 +130,7 @@ listen: ["127.0.0.1:0", "unix:%[1]s/sock"]
 tls: {cert_file: server.crt, key_file: server.key}
 issuers:
   test: {issuer: "https://issuer.test", audience: claimpool, keys: [{file: issuer.pem, kid: k1}], role: {from: fixed, value: %[2]s}}
-rules:
+%[9]srules:
   - {method: jwt, users: %[2]s}
   - {method: trust, users: [nobody], tls: any, role: %[2]s}
 databases:
@@ -145,7 +145,7 @@ limits: {drain_timeout: %[6]s}
 log: {format: json, level: %[7]s}
 watch_interval: 100ms
 %[8]s
-`, s.dir, s.role, s.cluster.Address(), s.database, s.settings["size"], s.settings["drain"], s.settings["level"], s.settings["more"]))
+`, s.dir, s.role, s.cluster.Address(), s.database, s.settings["size"], s.settings["drain"], s.settings["level"], s.settings["more"], s.settings["issuers"]))
 }
 
 // serve starts the proxy and waits until it listens.

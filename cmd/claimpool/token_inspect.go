@@ -34,8 +34,9 @@ func (c *inspectCommand) Run(env *environment) error {
 		return err
 	}
 	if cfg != nil {
-		is, err := loadIssuers(cfg, env.now)
+		is, err := loadIssuers(cfg, env.now, nil)
 		if err == nil {
+			defer is.close(nil)
 			in.Set, err = is.set()
 		}
 		if err != nil {
@@ -63,6 +64,7 @@ func (c *inspectCommand) config() (*config.Config, error) {
 	}
 	cfg := config.Default()
 	cfg.Issuers["command line"] = is
+	cfg.Complete()
 	return cfg, nil
 }
 
@@ -99,7 +101,11 @@ func verdict(w io.Writer, rep *token.Report, user string) error {
 	if len(rep.Findings) > 0 {
 		fmt.Fprintln(w, "It would be refused:")
 		for _, f := range rep.Findings {
-			line := strings.Join(strings.Fields(printable(f.Text+". "+f.Detail+" "+f.Reason.Advice())), " ")
+			text := f.Text
+			if f.Cause != nil {
+				text += " (" + f.Cause.Error() + ")"
+			}
+			line := strings.Join(strings.Fields(printable(text+". "+f.Detail+" "+f.Reason.Advice())), " ")
 			fmt.Fprintf(w, "- %s: %s\n", f.Reason, line)
 		}
 		return errNo

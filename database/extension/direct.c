@@ -87,18 +87,17 @@ new_found(const char *text, int len)
 	return found;
 }
 
-/* Verifies what a client hands in.  Returns NULL, or why it is refused. */
+/* Verifies a token.  Returns NULL, or why it is refused. */
 static const char *
-verify(const char *text, const char *nonce, Found **result)
+verify(const char *text, Found **result)
 {
-	CpPresentation presentation;
 	CpToken		token;
+	const char *reason = cp_token_parse(text, &token);
 	double		expires;
-	const char *reason = cp_presentation_read(text, nonce, &presentation, &token);
 
 	if (reason != NULL)
 		return reason;
-	reason = cp_direct_accept(&token, &presentation, &expires);
+	reason = cp_direct_accept(&token, &expires);
 	if (reason == NULL)
 	{
 		*result = new_found(token.payload.start, token.payload.len);
@@ -111,9 +110,7 @@ verify(const char *text, const char *nonce, Found **result)
 			cp_direct_identity(&token, (*result)->identity);
 		}
 	}
-	cp_wipe(token.memory, token.payload.start + token.payload.len - token.memory);
 	cp_token_free(&token);
-	cp_presentation_free(&presentation);
 	return reason;
 }
 
@@ -166,7 +163,6 @@ static bool
 check_context(char **newval, void **extra, GucSource source)
 {
 	Found	   *found = NULL;
-	char		nonce[CP_NONCE_CHARS + 1];
 	const char *reason;
 
 	/* The first context is the one that waits still, though nobody has read it. */
@@ -191,7 +187,7 @@ check_context(char **newval, void **extra, GucSource source)
 		case PGC_S_OVERRIDE:
 		case PGC_S_INTERACTIVE:
 		case PGC_S_SESSION:
-			reason = verify(*newval, cp_challenge_take(nonce), &found);
+			reason = verify(*newval, &found);
 			if (reason != NULL)
 				return refuse_setting(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, reason);
 			break;
@@ -228,17 +224,14 @@ show_context(void)
 	return found->state == VERIFIED ? found->json : "(not verified)";
 }
 
-/*
- * The memory of a token is never shorter than that of its claims.  It came with
- * the connection, so it cannot be an answer to anything.
- */
+/* The memory of a token is never shorter than that of its claims. */
 static void
 settle(Found *found)
 {
 	Found	   *verified = NULL;
 
 	found->state = REFUSED;
-	if (verify(found->json, NULL, &verified) == NULL)
+	if (verify(found->json, &verified) == NULL)
 	{
 		cp_wipe(found->json, strlen(found->json));
 		strcpy(found->json, verified->json);

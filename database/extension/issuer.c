@@ -108,7 +108,7 @@ unix_seconds(TimestampTz time)
 static CpHolder
 holder(char *address, int size)
 {
-	CpHolder	result = {NULL, NULL, MyProcPid, unix_seconds(MyStartTimestamp), false};
+	CpHolder	result = {NULL, NULL, MyProcPid, unix_seconds(MyStartTimestamp)};
 	const Port *port = MyProcPort;
 
 	if (port == NULL)			/* no client at all */
@@ -125,17 +125,15 @@ holder(char *address, int size)
 	return result;
 }
 
-/* Signature, proof and claims.  *expires is 0 for a token that never does. */
+/* The signature and the claims.  *expires is 0 for a token that never does. */
 const char *
-cp_direct_accept(const CpToken *token, const CpPresentation *presentation, double *expires)
+cp_direct_accept(const CpToken *token, double *expires)
 {
 	const char *reason = cp_direct_verify(token);
 	CpRules		rules;
 	char		address[NI_MAXHOST];
 
 	*expires = 0;
-	if (reason == NULL)
-		reason = cp_challenge_check(token, presentation, audience);
 	if (reason != NULL)
 		return reason;
 	rules.issuer = issuer;
@@ -146,7 +144,6 @@ cp_direct_accept(const CpToken *token, const CpPresentation *presentation, doubl
 	rules.check_times = !compatibility;
 	rules.now = unix_seconds(GetCurrentTimestamp());
 	rules.holder = holder(address, sizeof(address));
-	rules.holder.proved = true;
 	return cp_token_check(token, &rules, expires);
 }
 
@@ -313,8 +310,6 @@ void
 cp_direct_define_keys(void)
 {
 	define_rules();
-	cp_challenge_define_rules();
-	cp_presentation_define_keys();
 	DefineCustomStringVariable("jwt.pubkey", "The public key that verifies tokens.",
 							   "Base64url of DER, PEM, or an X.509 certificate.",
 							   &pubkey, "", PGC_SUSET, 0, check_pubkey, NULL, NULL);

@@ -1,0 +1,112 @@
+package pgtest
+
+import (
+	"crypto/ed25519"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// The two documents of a Provider.
+const (
+	DiscoveryPath = "/.well-known/openid-configuration"
+	JWKSPath      = "/jwks"
+)
+
+// Provider is an OpenID provider on loopback: it describes itself, publishes keys, and misbehaves when it is told to.
+type Provider struct {
+	URL    string // its issuer, without a slash at the end
+	CAFile string // signs its certificate
+
+	mu      sync.Mutex
+	keys    []string // JWKs
+	instead map[string]http.HandlerFunc
+	hits    map[string]int
+}
+
+// StartProvider runs a provider with https until the test ends.
+func StartProvider(t testing.TB) *Provider {
+	t.Helper()
+	ca := NewCA(t)
+	p, server := newProvider(t)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Server(t, "127.0.0.1", "localhost", "id.example.com").TLS}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	p.URL, p.CAFile = server.URL, WriteFile(t, t.TempDir(), "ca.pem", ca.PEM)
+	return p
+}
+
+// StartPlainProvider runs a provider without TLS until the test ends.
+func StartPlainProvider(t testing.TB) *Provider {
+	t.Helper()
+	p, server := newProvider(t)
+	server.Start()
+	p.URL = server.URL
+	return p
+}
+
+func newProvider(t testing.TB) (*Provider, *httptest.Server) {
+	t.Helper()
+	p := &Provider{instead: map[string]http.HandlerFunc{}, hits: map[string]int{}}
+	server := httptest.NewUnstartedServer(p)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are what it is for
+	t.Cleanup(func() {
+		server.CloseClientConnections() // those that it keeps waiting
+		server.Close()
+	})
+	return p, server
+}
+
+// Publish replaces the keys: JWKs.
+func (p *Provider) Publish(keys ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys = keys
+}
+
+// Instead makes it do something else for a path; nil makes it behave again.
+func (p *Provider) Instead(path string, do http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.instead[path] = do
+}
+
+// Hits counts the requests for a path so far.
+func (p *Provider) Hits(path string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hits[path]
+}
+
+// ServeHTTP answers.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	p.hits[r.URL.Path]++
+	do, keys := p.instead[r.URL.Path], strings.Join(p.keys, ",")
+	p.mu.Unlock()
+	switch {
+	case do != nil:
+		do(w, r)
+	case r.URL.Path == DiscoveryPath:
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]string{"issuer": p.URL, "jwks_uri": p.URL + JWKSPath})
+	case r.URL.Path == JWKSPath:
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		fmt.Fprintf(w, `{"keys":[%s]}`, keys)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// JWK is the issuer's public key as providers publish it.
+func (i *Issuer) JWK() string {
+	x := base64.RawURLEncoding.EncodeToString(i.key.Public().(ed25519.PublicKey))
+	return fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":%q,"x":%q}`, i.KeyID, x)
+}
