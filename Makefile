@@ -14,14 +14,14 @@ demo:
 # Every test, on the system's PostgreSQL and on the newest.
 test: lint
 	sh scripts/setup.sh test
-	PGTEST_REQUIRE=1 go test -race ./...
+	PGTEST_REQUIRE=1 go test -race -timeout 20m ./...
 	$(MAKE) -C database/extension check-private
 	$(MAKE) -C database/extension fuzz-extension FUZZ_RUNS=20000
 
 # The same suite on every supported version of PostgreSQL.
 test-versions:
 	sh scripts/setup.sh versions
-	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test ./...
+	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test -timeout 60m ./...
 
 # The attacks alone, on every supported version.
 attack:

@@ -15,6 +15,7 @@ type Method string
 // The methods that a rule may name.
 const (
 	MethodJWT    Method = "jwt"           // a JWT as the password (RFC 7519)
+	MethodOAuth  Method = "oauth"         // a JWT by SASL OAUTHBEARER (RFC 7628)
 	MethodSCRAM  Method = "scram-sha-256" // RFC 5802 and 7677, with channel binding over TLS
 	MethodMD5    Method = "md5"           // the md5 exchange of protocol 3.0
 	MethodTrust  Method = "trust"         // no proof; only on loopback and unix sockets

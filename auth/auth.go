@@ -88,6 +88,20 @@ func New(cfg Config) (*Authenticator, error) {
 	return a, nil
 }
 
+// failedProof reports whether the client has shown a credential that is wrong. A token that nobody can judge, because its
+// issuer is down, is not one: the client must not be locked out for that.
+func failedProof(err error) bool {
+	var r *token.Refusal
+	if errors.As(err, &r) && r.Reason == token.KeysUnavailable {
+		return false
+	}
+	var e *claimpool.Error
+	if errors.As(err, &e) {
+		return e.Code == claimpool.CodeInvalidPassword
+	}
+	return !errors.Is(err, errNoToken)
+}
+
 // seedSize is the length of a seed that we make ourselves.
 const seedSize = 32
 
@@ -108,16 +122,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 	if err == nil {
 		return id, nil
 	}
-	err = x.refuse(err)
-	if claimpool.AsError(err).Code == claimpool.CodeInvalidPassword && !unproved(err) {
+	if failedProof(err) {
 		a.throttle.failed(&req)
 	}
-	return nil, err
-}
-
-// unproved reports whether a token was refused because nobody can know yet whether it is good: the client has not failed,
-// and must not be locked out because its issuer is down.
-func unproved(err error) bool {
-	var r *token.Refusal
-	return errors.As(err, &r) && r.Reason == token.KeysUnavailable
+	return nil, x.refuse(err)
 }

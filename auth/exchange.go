@@ -33,6 +33,8 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	switch x.rule.Method {
 	case claimpool.MethodJWT:
 		return x.jwt()
+	case claimpool.MethodOAuth:
+		return x.oauth()
 	case claimpool.MethodTrust:
 		return x.identity(claimpool.MethodTrust)
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
@@ -68,6 +70,12 @@ func (x *exchange) refuse(err error) error {
 	var e *claimpool.Error
 	if errors.As(err, &e) {
 		return e
+	}
+	if x.rule.Method == claimpool.MethodOAuth {
+		return &claimpool.Error{
+			Code: claimpool.CodeInvalidAuthorization, Message: `OAuth bearer authentication failed for user "` + x.req.User + `"`,
+			Cause: fmt.Errorf("rule %q: %w", x.rule.Name, err),
+		}
 	}
 	return claimpool.AuthenticationFailed(x.req.User, fmt.Errorf("rule %q: %w", x.rule.Name, err))
 }

@@ -21,6 +21,11 @@ func (x *exchange) jwt() (*claimpool.Identity, error) {
 		return nil, err
 	}
 	defer raw.Clear()
+	return x.token(raw, claimpool.MethodJWT)
+}
+
+// token makes the identity that a token proves.
+func (x *exchange) token(raw []byte, m claimpool.Method) (*claimpool.Identity, error) {
 	tok, err := x.rule.Issuers.Verify(raw)
 	if err != nil {
 		return nil, err
@@ -29,5 +34,5 @@ func (x *exchange) jwt() (*claimpool.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return claimpool.NewIdentity(claimpool.MethodJWT, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+	return claimpool.NewIdentity(m, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires), nil
 }

@@ -42,10 +42,11 @@ type Rule struct {
 	TLS    Transport
 	Method claimpool.Method
 
-	Issuers  Verifier  // who verifies tokens; for MethodJWT
+	Issuers  Verifier  // who verifies tokens; for MethodJWT and MethodOAuth
+	OAuth    OAuth     // for MethodOAuth
 	Userlist *Userlist // the passwords; for MethodSCRAM and MethodMD5
 
-	// Role is the database role of whoever is let in by another method than MethodJWT. Empty means the user name.
+	// Role is the database role of whoever is let in without a token. Empty means the user name.
 	Role string
 }
 
@@ -69,15 +70,18 @@ func (r *Rule) check() error {
 				return fmt.Errorf("method trust is for loopback addresses and unix sockets, not for %s", p)
 			}
 		}
-	case claimpool.MethodJWT:
+	case claimpool.MethodJWT, claimpool.MethodOAuth:
 		if missing(r.Issuers) {
-			return errors.New("method jwt needs issuers")
+			return fmt.Errorf("method %s needs issuers", r.Method)
 		}
 		if r.TLS == TLSOff {
-			return errors.New(`method jwt with tls "off" would send tokens in the clear; tls "any" allows that`)
+			return fmt.Errorf(`method %s with tls "off" would send tokens in the clear; tls "any" allows that`, r.Method)
 		}
 		if r.Role != "" {
-			return errors.New("method jwt takes the role from the issuer's rule, not from here")
+			return fmt.Errorf("method %s takes the role from the issuer's rule, not from here", r.Method)
+		}
+		if r.Method == claimpool.MethodOAuth && r.OAuth.Issuer == "" {
+			return errors.New("method oauth needs an issuer to send clients to")
 		}
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
 		if r.Userlist == nil {
@@ -87,6 +91,10 @@ func (r *Rule) check() error {
 		return fmt.Errorf("unknown method %q", r.Method)
 	}
 	return nil
+}
+
+func (r *Rule) takesTokens() bool {
+	return r.Method == claimpool.MethodJWT || r.Method == claimpool.MethodOAuth
 }
 
 // missing also finds the nil *token.Set inside of the interface: a check must not pass because the checker is nil.
@@ -162,7 +170,7 @@ func (a *Authenticator) choose(req *Request) (*Rule, error) {
 		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q rejects", rule.Name))
 	case rule.Method == claimpool.MethodTrust && !req.local():
 		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q trusts, but not from another machine", rule.Name))
-	case rule.Method == claimpool.MethodJWT && rule.TLS != TLSAny && !req.private():
+	case rule.takesTokens() && rule.TLS != TLSAny && !req.private():
 		// Refused before the token is asked for, so that it never crosses the network in the clear.
 		err := refusal("TLS required", fmt.Errorf("rule %q takes tokens only over TLS", rule.Name))
 		err.Hint = "Connect with TLS, for instance with sslmode=verify-full."

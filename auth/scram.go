@@ -33,7 +33,7 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 	if err := x.send(wire.AppendAuthSASL(nil, mechs...)); err != nil {
 		return nil, err
 	}
-	mech, first, err := x.saslInitial(mechs)
+	mech, first, err := x.saslInitial(mechs, maxSASL)
 	if err != nil {
 		return nil, err
 	}
@@ -73,8 +73,8 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 
 // saslInitial reads the SASLInitialResponse. A client may leave its first message out; then an empty challenge asks for it
 // (RFC 4422, section 5, "initial response").
-func (x *exchange) saslInitial(offered []string) (mech string, first []byte, err error) {
-	body, err := x.receive(maxSASL)
+func (x *exchange) saslInitial(offered []string, limit int) (mech string, first []byte, err error) {
+	body, err := x.receive(limit)
 	if err != nil {
 		return "", nil, err
 	}
@@ -93,7 +93,7 @@ func (x *exchange) saslInitial(offered []string) (mech string, first []byte, err
 	if err := x.send(wire.AppendAuthSASLContinue(nil, nil)); err != nil {
 		return "", nil, err
 	}
-	first, err = x.receive(maxSASL)
+	first, err = x.receive(limit)
 	return mech, first, err
 }
 

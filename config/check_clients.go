@@ -228,9 +228,9 @@ func (r Rule) matchesDatabase(name string) bool {
 func (k *checker) method(key string, r Rule) {
 	switch r.Method {
 	case "":
-		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, scram-sha-256, md5, trust or reject.")
-	case "jwt":
-		k.jwtRule(key, r)
+		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, oauth, scram-sha-256, md5, trust or reject.")
+	case "jwt", "oauth":
+		k.tokenRule(key, r)
 	case "scram-sha-256", "md5":
 		if k.c.UsersFile == "" {
 			k.wrong("users_file", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs the users' passwords.")
@@ -246,8 +246,11 @@ func (k *checker) method(key string, r Rule) {
 		}
 		k.warn(key+".method", "trust lets everybody on this machine in as any user that the rule names", "Use it for trials only.")
 	}
-	if r.Method != "jwt" && len(r.Issuers) > 0 {
-		k.wrong(key+".issuers", `is only used with "method: jwt"`, "")
+	if !r.takesTokens() && len(r.Issuers) > 0 {
+		k.wrong(key+".issuers", `is only used with "method: jwt" and "method: oauth"`, "")
+	}
+	if r.Method != "oauth" && r.Scope != "" {
+		k.wrong(key+".scope", `is only used with "method: oauth"`, "")
 	}
 	tcp := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return !strings.HasPrefix(l.Address, "unix:") })
 	certificate := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return l.TLS.Enabled() })
@@ -256,9 +259,28 @@ func (k *checker) method(key string, r Rule) {
 	}
 }
 
-func (k *checker) jwtRule(key string, r Rule) {
+func (r Rule) takesTokens() bool { return r.Method == "jwt" || r.Method == "oauth" }
+
+// home is the name of the issuer that a rule with the method oauth sends clients to; empty when nothing says which.
+func (c *Config) home(r Rule) string {
+	switch {
+	case len(r.Issuers) > 0:
+		return r.Issuers[0]
+	case len(c.Issuers) == 1:
+		return slices.Collect(maps.Keys(c.Issuers))[0]
+	}
+	return ""
+}
+
+// OAuthIssuer is the URL of the issuer that a rule with the method oauth sends clients to.
+func (c *Config) OAuthIssuer(r Rule) string { return c.Issuers[c.home(r)].Issuer }
+
+func (k *checker) tokenRule(key string, r Rule) {
+	if r.Method == "oauth" {
+		k.oauthRule(key, r)
+	}
 	if len(k.c.Issuers) == 0 {
-		k.wrong("issuers", "is missing", "The method jwt of "+quote(r.Name)+" needs to know whose tokens to accept.")
+		k.wrong("issuers", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs to know whose tokens to accept.")
 	}
 	for i, name := range r.Issuers {
 		if _, ok := k.c.Issuers[name]; !ok && len(k.c.Issuers) > 0 {
@@ -266,9 +288,22 @@ func (k *checker) jwtRule(key string, r Rule) {
 		}
 	}
 	if r.Role != "" {
-		k.wrong(key+".role", "is not used with the method jwt", `Set the issuer's "role" instead.`)
+		k.wrong(key+".role", "is not used with the method "+r.Method, `Set the issuer's "role" instead.`)
 	}
 	if r.TLS == "off" {
 		k.warn(key+".tls", "tokens cross the network in the clear, and whoever sees one can use it", `Prefer "tls: required".`)
+	}
+}
+
+// oauthRule checks where clients are sent for a token: libpq takes nothing but https there.
+func (k *checker) oauthRule(key string, r Rule) {
+	name := k.c.home(r)
+	issuer, ok := k.c.Issuers[name]
+	switch {
+	case name == "" && len(k.c.Issuers) > 1:
+		k.wrong(key+".issuers", "is missing, and there are several issuers", "Name first the one that clients without a token are sent to.")
+	case ok && !strings.HasPrefix(issuer.Issuer, "https://"):
+		k.warn("issuers."+name+".issuer", "is not an https URL, so clients of rule "+quote(r.Name)+" cannot find out where to get a token",
+			"They must have one when they connect.")
 	}
 }

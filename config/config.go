@@ -209,14 +209,19 @@ type Rule struct {
 	// jwt that means that tokens may cross the network in the clear.
 	TLS string `yaml:"tls" values:"required|any|off"`
 
-	// How a client proves who it is. jwt: with a token in place of the password. scram-sha-256 and md5: with a password
+	// How a client proves who it is. jwt: with a token in place of the password. oauth: with a token by SASL OAUTHBEARER, as
+	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. scram-sha-256 and md5: with a password
 	// from users_file. trust: not at all, only on loopback addresses and unix sockets. reject: never.
-	Method string `yaml:"method" values:"jwt|scram-sha-256|md5|trust|reject"`
+	Method string `yaml:"method" values:"jwt|oauth|scram-sha-256|md5|trust|reject"`
 
-	// The names of the issuers whose tokens are accepted; for the method jwt. Empty: all.
+	// The names of the issuers whose tokens are accepted; for the methods jwt and oauth. Empty: all. With oauth, clients
+	// without a token are sent to the first.
 	Issuers []string `yaml:"issuers"`
 
-	// The database role of the clients that it lets in, for methods other than jwt. Empty: the user name.
+	// The scope that clients without a token are told to ask their issuer for; for the method oauth.
+	Scope string `yaml:"scope"`
+
+	// The database role of the clients that it lets in, for methods without a token. Empty: the user name.
 	Role string `yaml:"role"`
 }
 

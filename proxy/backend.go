@@ -224,7 +224,7 @@ func (s *backend) deliver(b []byte) int {
 	}
 	switch {
 	case s.relay.Ended() != ended && !s.relay.Over() && c.expired():
-		return len(b) // one transaction is over, and what waits behind it would be another
+		return used // one transaction is over, and what waits behind it would be another
 	case s.relay.Over():
 		s.heard = s.pool.hub.loop.Now()
 		c.transactionOver()
@@ -235,13 +235,13 @@ func (s *backend) deliver(b []byte) int {
 				Code: claimpool.CodeFeatureNotSupported, Message: "transaction blocks are not allowed in statement mode",
 				Hint: "Use a pool with mode transaction or session.",
 			})
-			return len(b)
+			return used
 		}
 	}
 	// A transaction is left open, or the session is over, or the server waits for COPY data that will never come.
 	if s.client == c && c.leaving && !s.relay.Answering() {
 		c.leave("client said goodbye")
-		return len(b)
+		return used
 	}
 	if s.client == c && c.conn.Blocked() { // still the same lease
 		s.conn.Pause()

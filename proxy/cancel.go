@@ -34,6 +34,10 @@ func (c *client) cancel(done chan<- struct{}) {
 		c.pool.pool.Cancel(c.ticket)
 		c.turnAway(errCanceled)
 	case receiving:
+		if c.ahead > 0 { // the request has gone along, and may run
+			c.server.sendCancel(done)
+			return
+		}
 		if !c.kept { // the hand-over goes on, and the server goes back to the pool when it is complete
 			c.server.client, c.server = nil, nil
 			c.turnAway(errCanceled)

@@ -105,6 +105,11 @@ func (c *client) begin(b []byte) int {
 // client has. It returns how much of b has been used.
 func (c *client) acquire(b []byte, now time.Time) int {
 	if c.server != nil {
+		if !c.server.relay.Interruptible() { // in the middle of a notification: the rest comes first
+			c.held = true
+			c.conn.Pause()
+			return 0
+		}
 		return c.lease(c.server, b, now)
 	}
 	h := c.pool.hub
@@ -130,6 +135,12 @@ func (c *client) acquire(b []byte, now time.Time) int {
 func (c *client) granted(s *backend, now time.Time) {
 	c.pool.hub.tickets = append(c.pool.hub.tickets, c.ticket)
 	c.ticket = nil
+	if c.identity.Expired(now) { // while it waited: begin shows the request again, and refuses it
+		c.state = idle
+		s.release(now)
+		c.conn.Resume()
+		return
+	}
 	c.lease(s, nil, now)
 	if c.state == relaying {
 		c.conn.Resume()
@@ -168,6 +179,7 @@ func (c *client) goAlong(sent []byte) []byte {
 		r.Begin(false, true) // not whole, or nothing that has an answer: the ordinary way decides
 		return nil
 	}
+	r.Held() // what waits behind the request is shown again
 	c.ahead = int32(n)
 	return sent[:n]
 }

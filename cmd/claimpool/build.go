@@ -77,12 +77,13 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 			Method: claimpool.Method(r.Method), Role: r.Role,
 		}
 		switch rules[i].Method {
-		case claimpool.MethodJWT:
+		case claimpool.MethodJWT, claimpool.MethodOAuth:
 			set, err := b.issuers.set(r.Issuers...)
 			if err != nil {
 				return nil, fmt.Errorf("rule %q: %w", r.Name, err)
 			}
 			rules[i].Issuers = set
+			rules[i].OAuth = auth.OAuth{Issuer: cfg.OAuthIssuer(r), Scope: r.Scope}
 		case claimpool.MethodSCRAM, claimpool.MethodMD5:
 			rules[i].Userlist = b.users
 		}

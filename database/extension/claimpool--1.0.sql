@@ -51,6 +51,9 @@ CREATE FUNCTION jwt_generate_keys(algo text, OUT private_raw text, OUT private_p
 CREATE FUNCTION jwt_generate_secret(algo text) RETURNS text
     LANGUAGE c VOLATILE STRICT PARALLEL SAFE COST 10
     AS 'MODULE_PATHNAME', 'claimpool_jwt_generate_secret';
+CREATE FUNCTION jwt_challenge() RETURNS text -- what the next token of this connection has to answer
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'claimpool_jwt_challenge';
 CREATE FUNCTION jwt_unseal() RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'claimpool_jwt_unseal';

@@ -87,17 +87,18 @@ new_found(const char *text, int len)
 	return found;
 }
 
-/* Verifies a token.  Returns NULL, or why it is refused. */
+/* Verifies what a client hands in.  Returns NULL, or why it is refused. */
 static const char *
-verify(const char *text, Found **result)
+verify(const char *text, const char *nonce, Found **result)
 {
+	CpPresentation presentation;
 	CpToken		token;
-	const char *reason = cp_token_parse(text, &token);
 	double		expires;
+	const char *reason = cp_presentation_read(text, nonce, &presentation, &token);
 
 	if (reason != NULL)
 		return reason;
-	reason = cp_direct_accept(&token, &expires);
+	reason = cp_direct_accept(&token, &presentation, &expires);
 	if (reason == NULL)
 	{
 		*result = new_found(token.payload.start, token.payload.len);
@@ -110,7 +111,9 @@ verify(const char *text, Found **result)
 			cp_direct_identity(&token, (*result)->identity);
 		}
 	}
+	cp_wipe(token.memory, token.payload.start + token.payload.len - token.memory);
 	cp_token_free(&token);
+	cp_presentation_free(&presentation);
 	return reason;
 }
 
@@ -163,6 +166,7 @@ static bool
 check_context(char **newval, void **extra, GucSource source)
 {
 	Found	   *found = NULL;
+	char		nonce[CP_NONCE_CHARS + 1];
 	const char *reason;
 
 	/* The first context is the one that waits still, though nobody has read it. */
@@ -187,7 +191,7 @@ check_context(char **newval, void **extra, GucSource source)
 		case PGC_S_OVERRIDE:
 		case PGC_S_INTERACTIVE:
 		case PGC_S_SESSION:
-			reason = verify(*newval, &found);
+			reason = verify(*newval, cp_challenge_take(nonce), &found);
 			if (reason != NULL)
 				return refuse_setting(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, reason);
 			break;
@@ -224,14 +228,17 @@ show_context(void)
 	return found->state == VERIFIED ? found->json : "(not verified)";
 }
 
-/* The memory of a token is never shorter than that of its claims. */
+/*
+ * The memory of a token is never shorter than that of its claims.  It came with
+ * the connection, so it cannot be an answer to anything.
+ */
 static void
 settle(Found *found)
 {
 	Found	   *verified = NULL;
 
 	found->state = REFUSED;
-	if (verify(found->json, &verified) == NULL)
+	if (verify(found->json, NULL, &verified) == NULL)
 	{
 		cp_wipe(found->json, strlen(found->json));
 		strcpy(found->json, verified->json);

@@ -108,7 +108,7 @@ unix_seconds(TimestampTz time)
 static CpHolder
 holder(char *address, int size)
 {
-	CpHolder	result = {NULL, NULL, MyProcPid, unix_seconds(MyStartTimestamp)};
+	CpHolder	result = {NULL, NULL, MyProcPid, unix_seconds(MyStartTimestamp), false};
 	const Port *port = MyProcPort;
 
 	if (port == NULL)			/* no client at all */
@@ -125,15 +125,17 @@ holder(char *address, int size)
 	return result;
 }
 
-/* The signature and the claims.  *expires is 0 for a token that never does. */
+/* Signature, proof and claims.  *expires is 0 for a token that never does. */
 const char *
-cp_direct_accept(const CpToken *token, double *expires)
+cp_direct_accept(const CpToken *token, const CpPresentation *presentation, double *expires)
 {
 	const char *reason = cp_direct_verify(token);
 	CpRules		rules;
 	char		address[NI_MAXHOST];
 
 	*expires = 0;
+	if (reason == NULL)
+		reason = cp_challenge_check(token, presentation, audience);
 	if (reason != NULL)
 		return reason;
 	rules.issuer = issuer;
@@ -144,6 +146,7 @@ cp_direct_accept(const CpToken *token, double *expires)
 	rules.check_times = !compatibility;
 	rules.now = unix_seconds(GetCurrentTimestamp());
 	rules.holder = holder(address, sizeof(address));
+	rules.holder.proved = true;
 	return cp_token_check(token, &rules, expires);
 }
 
@@ -310,6 +313,8 @@ void
 cp_direct_define_keys(void)
 {
 	define_rules();
+	cp_challenge_define_rules();
+	cp_presentation_define_keys();
 	DefineCustomStringVariable("jwt.pubkey", "The public key that verifies tokens.",
 							   "Base64url of DER, PEM, or an X.509 certificate.",
 							   &pubkey, "", PGC_SUSET, 0, check_pubkey, NULL, NULL);

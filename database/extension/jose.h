@@ -2,9 +2,10 @@
  * jose.h
  *		Tokens and keys: everything that reads bytes of strangers.
  *
- * These files (json.c, algorithm.c, jwk.c, token.c, base64url.c) use nothing of
- * the server but its types: no memory contexts, no errors.  So they can be
- * fuzzed outside of it, and no error can lose an OpenSSL object.
+ * These files (json.c, algorithm.c, jwk.c, token.c, base64url.c, agree.c, jwe.c,
+ * recipient.c, proof.c) use nothing of the server but its types: no memory
+ * contexts, no errors.  So they can be fuzzed outside of it, and no error can
+ * lose an OpenSSL object.
  */
 #ifndef CLAIMPOOL_JOSE_H
 #define CLAIMPOOL_JOSE_H
@@ -72,6 +73,44 @@ extern bool cp_key_read_secret(const char *text, CpKey *key);
 extern int	cp_keys_read_set(const char *text, CpKey *keys, int size);
 extern void cp_key_free(CpKey *key);
 
+typedef bool (*CpJwkReader) (CpJson jwk, CpKey *key);
+extern bool cp_jwk_read(CpJson jwk, CpKey *key);
+extern int	cp_jwk_set_read(const char *text, CpJwkReader read, CpKey *keys, int size);
+extern bool cp_jwk_is(CpJson jwk, const char *name, const char *wanted);
+extern bool cp_jwk_is_for(CpJson jwk, const char *use, const char *operation, const char *or_operation);
+extern bool cp_jwk_kid(CpJson jwk, CpKey *key);
+extern uint8 *cp_jwk_bytes(CpJson jwk, const char *name, int *len);
+extern EVP_PKEY *cp_jwk_rsa(CpJson jwk, bool private_key);
+extern EVP_PKEY *cp_jwk_ec(CpJson jwk, bool private_key);
+extern EVP_PKEY *cp_jwk_okp(CpJson jwk, bool private_key, int type);
+
+/* agree.c: keys and plaintext by the rules of RFC 7518 */
+#define CP_CONTENT_KEY_BYTES 32 /* A256GCM */
+#define CP_IV_BYTES 12
+#define CP_TAG_BYTES 16
+#define CP_MAX_SHARED 66		/* bytes of a coordinate of P-521 */
+
+typedef struct CpBytes
+{
+	const uint8 *start;
+	int			len;
+} CpBytes;
+
+extern int	cp_agree(EVP_PKEY *own, EVP_PKEY *peer, uint8 *shared);
+extern bool cp_concat_kdf(CpBytes shared, const char *algorithm, CpBytes apu, CpBytes apv,
+						  uint8 *key, int key_len);
+extern bool cp_oaep_open(EVP_PKEY *own, CpBytes encrypted, uint8 *key);
+extern bool cp_gcm_open(const uint8 *key, CpBytes iv, CpBytes authenticated, CpBytes ciphertext,
+						CpBytes tag, uint8 *plaintext);
+
+/* recipient.c: the private keys that open encrypted tokens */
+extern int	cp_recipient_keys_read(const char *text, CpKey *keys, int size);
+
+/* jwe.c */
+extern bool cp_jwe_is(const char *text);
+extern const char *cp_jwe_open(const char *text, const CpKey *keys, int count, char **plaintext);
+extern void cp_jwe_close(char *plaintext);
+
 /* token.c */
 typedef struct CpToken
 {
@@ -94,6 +133,7 @@ typedef struct CpHolder
 	const char *role;			/* that logged in */
 	int			pid;
 	double		start;			/* of the backend; seconds since 1970 */
+	bool		proved;			/* cp_proof_check() found nothing wrong */
 } CpHolder;
 
 /* What a token must say beyond being signed.  NULL or 0: anything goes. */
@@ -112,6 +152,24 @@ typedef struct CpRules
 extern const char *cp_token_parse(const char *text, CpToken *token);
 extern bool cp_token_verify(const CpToken *token, const CpKey *keys, int count, bool *tried);
 extern const char *cp_token_check(const CpToken *token, const CpRules *rules, double *expires);
+extern bool cp_token_claims(CpJson payload, const char *claim, const char *wanted, bool array_allowed);
+extern bool cp_token_is(CpJson header, const char *member, const char *type);
 extern void cp_token_free(CpToken *token);
+
+/* proof.c: what came with a token, and what it must answer */
+typedef struct CpProof
+{
+	const char *text;			/* NULL: nothing came */
+	const char *token;			/* as it came: encrypted, maybe */
+	int			token_len;
+	const char *nonce;			/* NULL: no challenge waits for an answer */
+	const char *audience;		/* NULL or empty: any */
+	bool		required;		/* of tokens that name no key, too */
+} CpProof;
+
+#define CP_PROOF_TYPE "kb+jwt"	/* RFC 9901, section 4.3 */
+
+extern const char cp_proof_missing[];
+extern const char *cp_proof_check(const CpToken *token, const CpProof *proof);
 
 #endif							/* CLAIMPOOL_JOSE_H */

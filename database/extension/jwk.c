@@ -136,9 +136,9 @@ cp_key_read_secret(const char *text, CpKey *key)
 	return key->secret != NULL;
 }
 
-/* The bytes of a member in base64url. */
-static uint8 *
-member_bytes(CpJson jwk, const char *name, int *len)
+/* The bytes of a member in base64url, to be freed; NULL: there are none. */
+uint8 *
+cp_jwk_bytes(CpJson jwk, const char *name, int *len)
 {
 	CpJson		value;
 
@@ -147,8 +147,8 @@ member_bytes(CpJson jwk, const char *name, int *len)
 	return decode(value.start + 1, value.len - 2, len);
 }
 
-static bool
-member_is(CpJson jwk, const char *name, const char *wanted)
+bool
+cp_jwk_is(CpJson jwk, const char *name, const char *wanted)
 {
 	CpJson		value;
 	char		text[64];
@@ -157,150 +157,205 @@ member_is(CpJson jwk, const char *name, const char *wanted)
 		cp_json_string(value, text, sizeof(text)) >= 0 && strcmp(text, wanted) == 0;
 }
 
+/* A number in a member, in memory that is wiped when it is freed. */
+static BIGNUM *
+member_number(CpJson jwk, const char *name)
+{
+	int			len = 0;
+	uint8	   *bytes = cp_jwk_bytes(jwk, name, &len);
+	BIGNUM	   *number = bytes ? BN_secure_new() : NULL;
+
+	if (number != NULL && BN_bin2bn(bytes, len, number) == NULL)
+	{
+		BN_clear_free(number);
+		number = NULL;
+	}
+	if (bytes != NULL)
+		OPENSSL_clear_free(bytes, len);
+	return number;
+}
+
 /* From parameters that are named in OpenSSL's way. */
 static EVP_PKEY *
-build(const char *type, OSSL_PARAM_BLD *builder)
+build(const char *type, bool private_key, OSSL_PARAM_BLD *builder)
 {
 	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
 	EVP_PKEY   *key = NULL;
 
 	if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-		EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+		EVP_PKEY_fromdata(ctx, &key, private_key ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) != 1)
 		key = NULL;
 	EVP_PKEY_CTX_free(ctx);
 	OSSL_PARAM_free(params);
 	return key;
 }
 
-/* An exponent of 1 makes every signature right. */
-static EVP_PKEY *
-rsa_key(CpJson jwk)
+/*
+ * RFC 7518, section 6.3.  An exponent of 1 makes every signature right.  Of a
+ * private key all the numbers are wanted that make its use fast.
+ */
+EVP_PKEY *
+cp_jwk_rsa(CpJson jwk, bool private_key)
 {
-	int			n_len = 0;
-	int			e_len = 0;
-	uint8	   *n_bytes = member_bytes(jwk, "n", &n_len);
-	uint8	   *e_bytes = member_bytes(jwk, "e", &e_len);
-	BIGNUM	   *n = n_bytes ? BN_bin2bn(n_bytes, n_len, NULL) : NULL;
-	BIGNUM	   *e = e_bytes ? BN_bin2bn(e_bytes, e_len, NULL) : NULL;
+	static const char *const names[] = {"n", "e", "d", "p", "q", "dp", "dq", "qi"};
+	static const char *const params[] = {OSSL_PKEY_PARAM_RSA_N, OSSL_PKEY_PARAM_RSA_E, OSSL_PKEY_PARAM_RSA_D,
+		OSSL_PKEY_PARAM_RSA_FACTOR1, OSSL_PKEY_PARAM_RSA_FACTOR2,
+		OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2,
+	OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+	BIGNUM	   *numbers[lengthof(names)] = {NULL};
+	int			count = private_key ? lengthof(names) : 2;
 	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
 	EVP_PKEY   *key = NULL;
+	bool		ok = builder != NULL;
 
-	if (builder != NULL && n != NULL && e != NULL &&
-		BN_is_odd(n) && BN_is_odd(e) && !BN_is_one(e) && BN_num_bits(e) <= 64 &&
-		OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
-		OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) == 1)
-		key = build("RSA", builder);
+	for (int i = 0; i < count && ok; i++)
+	{
+		numbers[i] = member_number(jwk, names[i]);
+		ok = numbers[i] != NULL &&
+			OSSL_PARAM_BLD_push_BN(builder, params[i], numbers[i]) == 1;
+	}
+	if (ok && BN_is_odd(numbers[0]) && BN_is_odd(numbers[1]) &&
+		!BN_is_one(numbers[1]) && BN_num_bits(numbers[1]) <= 64)
+		key = build("RSA", private_key, builder);
 	OSSL_PARAM_BLD_free(builder);
-	BN_free(n);
-	BN_free(e);
-	OPENSSL_free(n_bytes);
-	OPENSSL_free(e_bytes);
+	for (int i = 0; i < count; i++)
+		BN_clear_free(numbers[i]);
 	return key;
 }
 
+/* RFC 7518, section 6.2.  OpenSSL refuses a point that is not on the curve. */
 static EVP_PKEY *
-ec_key(CpJson jwk, const CpAlgorithm *algorithm)
+ec_key(CpJson jwk, bool private_key, const CpAlgorithm *algorithm)
 {
 	int			size = algorithm->coordinate_bytes;
 	int			x_len = 0;
 	int			y_len = 0;
-	uint8	   *x = member_bytes(jwk, "x", &x_len);
-	uint8	   *y = member_bytes(jwk, "y", &y_len);
+	uint8	   *x = cp_jwk_bytes(jwk, "x", &x_len);
+	uint8	   *y = cp_jwk_bytes(jwk, "y", &y_len);
+	BIGNUM	   *d = private_key ? member_number(jwk, "d") : NULL;
 	uint8		point[1 + 2 * 66] = {0x04}; /* uncompressed */
 	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
 	EVP_PKEY   *key = NULL;
 
-	if (builder != NULL && x != NULL && y != NULL && x_len == size && y_len == size)
+	if (builder != NULL && x != NULL && y != NULL && x_len == size && y_len == size &&
+		(!private_key || (d != NULL && !BN_is_zero(d) && BN_num_bytes(d) <= size)))
 	{
 		memcpy(point + 1, x, size);
 		memcpy(point + 1 + size, y, size);
 		if (OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME,
 											algorithm->curve, 0) == 1 &&
 			OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY,
-											 point, 1 + 2 * size) == 1)
-			key = build("EC", builder);
+											 point, 1 + 2 * size) == 1 &&
+			(!private_key || OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, d) == 1))
+			key = build("EC", private_key, builder);
 	}
 	OSSL_PARAM_BLD_free(builder);
+	BN_clear_free(d);
 	OPENSSL_free(x);
 	OPENSSL_free(y);
 	return key;
 }
 
-static EVP_PKEY *
-okp_key(CpJson jwk)
+EVP_PKEY *
+cp_jwk_ec(CpJson jwk, bool private_key)
+{
+	if (cp_jwk_is(jwk, "crv", "P-256"))
+		return ec_key(jwk, private_key, cp_algorithm("ES256"));
+	if (cp_jwk_is(jwk, "crv", "P-384"))
+		return ec_key(jwk, private_key, cp_algorithm("ES384"));
+	if (cp_jwk_is(jwk, "crv", "P-521"))
+		return ec_key(jwk, private_key, cp_algorithm("ES512"));
+	return NULL;
+}
+
+/* RFC 8037, section 2.  type: EVP_PKEY_ED25519 or EVP_PKEY_X25519. */
+EVP_PKEY *
+cp_jwk_okp(CpJson jwk, bool private_key, int type)
 {
 	int			len = 0;
-	uint8	   *x = member_bytes(jwk, "x", &len);
+	uint8	   *bytes = cp_jwk_bytes(jwk, private_key ? "d" : "x", &len);
 	EVP_PKEY   *key = NULL;
 
-	if (x != NULL && len == 32)
-		key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, x, len);
-	OPENSSL_free(x);
+	if (bytes != NULL && len == 32)
+		key = private_key ? EVP_PKEY_new_raw_private_key(type, NULL, bytes, len) :
+			EVP_PKEY_new_raw_public_key(type, NULL, bytes, len);
+	if (bytes != NULL)
+		OPENSSL_clear_free(bytes, len);
 	return key;
 }
 
-/* Is the key for verifying, as far as it says (RFC 7517, section 4.2, 4.3)? */
-static bool
-is_for_verifying(CpJson jwk)
+/*
+ * Is the key for this use, as far as it says (RFC 7517, section 4.2, 4.3)?  One
+ * of two operations is enough.
+ */
+bool
+cp_jwk_is_for(CpJson jwk, const char *use, const char *operation, const char *or_operation)
 {
 	CpJson		operations;
 	CpJson		name;
-	CpJson		operation;
+	CpJson		value;
 	const char *position = NULL;
 	char		text[16];
 
-	if (cp_json_get(jwk, "use", &operations) && !member_is(jwk, "use", "sig"))
+	if (cp_json_get(jwk, "use", &operations) && !cp_jwk_is(jwk, "use", use))
 		return false;
 	if (!cp_json_get(jwk, "key_ops", &operations))
 		return true;
 	if (*operations.start != '[')
 		return false;
-	while (cp_json_next(operations, &position, &name, &operation))
+	while (cp_json_next(operations, &position, &name, &value))
 	{
-		if (cp_json_string(operation, text, sizeof(text)) >= 0 && strcmp(text, "verify") == 0)
+		if (cp_json_string(value, text, sizeof(text)) >= 0 &&
+			(strcmp(text, operation) == 0 || strcmp(text, or_operation) == 0))
 			return true;
 	}
 	return false;
 }
 
-static bool
-read_jwk(CpJson jwk, CpKey *key)
+/* An absent kid is none; one that is too long makes the key useless. */
+bool
+cp_jwk_kid(CpJson jwk, CpKey *key)
+{
+	CpJson		value;
+
+	return !cp_json_get(jwk, "kid", &value) || cp_json_string(value, key->kid, sizeof(key->kid)) >= 0;
+}
+
+/* A key that verifies: public, or a secret. */
+bool
+cp_jwk_read(CpJson jwk, CpKey *key)
 {
 	CpJson		value;
 	char		text[64];
 
 	memset(key, 0, sizeof(*key));
-	if (*jwk.start != '{' || !is_for_verifying(jwk) || cp_json_get(jwk, "d", &value))
-		return false;
-	if (cp_json_get(jwk, "kid", &value) && cp_json_string(value, key->kid, sizeof(key->kid)) < 0)
+	if (*jwk.start != '{' || !cp_jwk_is_for(jwk, "sig", "verify", "verify") ||
+		cp_json_get(jwk, "d", &value) || !cp_jwk_kid(jwk, key))
 		return false;
 	if (cp_json_get(jwk, "alg", &value) &&
 		(cp_json_string(value, text, sizeof(text)) < 0 || (key->only = cp_algorithm(text)) == NULL))
 		return false;
 
-	if (member_is(jwk, "kty", "RSA"))
-		key->pkey = rsa_key(jwk);
-	else if (member_is(jwk, "kty", "oct"))
-		key->secret = member_bytes(jwk, "k", &key->secret_len);
-	else if (member_is(jwk, "kty", "OKP") && member_is(jwk, "crv", "Ed25519"))
-		key->pkey = okp_key(jwk);
-	else if (member_is(jwk, "kty", "EC") && member_is(jwk, "crv", "P-256"))
-		key->pkey = ec_key(jwk, cp_algorithm("ES256"));
-	else if (member_is(jwk, "kty", "EC") && member_is(jwk, "crv", "P-384"))
-		key->pkey = ec_key(jwk, cp_algorithm("ES384"));
-	else if (member_is(jwk, "kty", "EC") && member_is(jwk, "crv", "P-521"))
-		key->pkey = ec_key(jwk, cp_algorithm("ES512"));
+	if (cp_jwk_is(jwk, "kty", "RSA"))
+		key->pkey = cp_jwk_rsa(jwk, false);
+	else if (cp_jwk_is(jwk, "kty", "oct"))
+		key->secret = cp_jwk_bytes(jwk, "k", &key->secret_len);
+	else if (cp_jwk_is(jwk, "kty", "OKP") && cp_jwk_is(jwk, "crv", "Ed25519"))
+		key->pkey = cp_jwk_okp(jwk, false, EVP_PKEY_ED25519);
+	else if (cp_jwk_is(jwk, "kty", "EC"))
+		key->pkey = cp_jwk_ec(jwk, false);
 	ERR_clear_error();
 	return key->pkey != NULL || key->secret != NULL;
 }
 
 /*
- * Reads a JWK set, or one JWK.  Keys that cannot be used here are left out: a
- * set may have keys for others.  Returns their number, -1 for what is no set.
+ * Reads a JWK set, or one JWK, with a function for each key.  Keys that cannot
+ * be used here are left out: a set may have keys for others.  Returns their
+ * number, -1 for what is no set.
  */
 int
-cp_keys_read_set(const char *text, CpKey *keys, int size)
+cp_jwk_set_read(const char *text, CpJwkReader read, CpKey *keys, int size)
 {
 	CpJson		set = {text, strlen(text)};
 	CpJson		list;
@@ -309,7 +364,7 @@ cp_keys_read_set(const char *text, CpKey *keys, int size)
 	const char *position = NULL;
 	int			count = 0;
 
-	if (!cp_json_valid(set.start, set.len))
+	if (size < 1 || !cp_json_valid(set.start, set.len))
 		return -1;
 	while (*set.start != '{')
 	{
@@ -317,15 +372,21 @@ cp_keys_read_set(const char *text, CpKey *keys, int size)
 		set.len--;
 	}
 	if (cp_json_get(set, "kty", &list))
-		return read_jwk(set, &keys[0]) ? 1 : 0;
+		return read(set, &keys[0]) ? 1 : 0;
 	if (!cp_json_get(set, "keys", &list) || *list.start != '[')
 		return -1;
 	while (count < size && cp_json_next(list, &position, &name, &jwk))
 	{
-		if (read_jwk(jwk, &keys[count]))
+		if (read(jwk, &keys[count]))
 			count++;
 		else
 			cp_key_free(&keys[count]);
 	}
 	return count;
+}
+
+int
+cp_keys_read_set(const char *text, CpKey *keys, int size)
+{
+	return cp_jwk_set_read(text, cp_jwk_read, keys, size);
 }

@@ -135,8 +135,8 @@ cp_token_verify(const CpToken *token, const CpKey *keys, int count, bool *tried)
 }
 
 /* Is the text the value, or one of the values, of a claim? */
-static bool
-claim_has(CpJson payload, const char *claim, const char *wanted, bool array_allowed)
+bool
+cp_token_claims(CpJson payload, const char *claim, const char *wanted, bool array_allowed)
 {
 	CpJson		value;
 	CpJson		name;
@@ -158,15 +158,18 @@ claim_has(CpJson payload, const char *claim, const char *wanted, bool array_allo
 	return false;
 }
 
-/* The media type may leave out "application/" (RFC 7515, section 4.1.9). */
-static bool
-type_is(CpJson header, const char *wanted)
+/*
+ * Is this the type in a header's typ or cty?  The media type may leave out
+ * "application/" (RFC 7515, section 4.1.9 and 4.1.10).
+ */
+bool
+cp_token_is(CpJson header, const char *member, const char *wanted)
 {
 	CpJson		value;
 	char		text[128];
 	const char *type = text;
 
-	if (!cp_json_get(header, "typ", &value) || cp_json_string(value, text, sizeof(text)) < 0)
+	if (!cp_json_get(header, member, &value) || cp_json_string(value, text, sizeof(text)) < 0)
 		return false;
 	if (pg_strncasecmp(type, "application/", 12) == 0)
 		type += 12;
@@ -238,12 +241,12 @@ check_holder(const CpToken *token, const CpHolder *holder)
 			*member = '\0';
 		if (strcmp(member, "addr") == 0)
 		{
-			if (holder->address == NULL || !claim_has(cnf, member, holder->address, true))
+			if (holder->address == NULL || !cp_token_claims(cnf, member, holder->address, true))
 				return "token is bound to another address";
 		}
 		else if (strcmp(member, "role") == 0)
 		{
-			if (holder->role == NULL || !claim_has(cnf, member, holder->role, false))
+			if (holder->role == NULL || !cp_token_claims(cnf, member, holder->role, false))
 				return "token is bound to another role";
 		}
 		else if (strcmp(member, "pid") == 0)
@@ -257,6 +260,11 @@ check_holder(const CpToken *token, const CpHolder *holder)
 			has_start = true;
 			if (!is_number(value, holder->start, 0.001))
 				return "token is bound to another connection";
+		}
+		else if (strcmp(member, "jwk") == 0)
+		{
+			if (!holder->proved)
+				return "token is bound to a key";
 		}
 		else
 			return "token is bound to something that is not supported";
@@ -272,13 +280,15 @@ cp_token_check(const CpToken *token, const CpRules *rules, double *expires)
 
 	if (reason != NULL)
 		return reason;
-	if (rules->type != NULL && *rules->type != '\0' && !type_is(token->header, rules->type))
+	if (cp_token_is(token->header, "typ", CP_PROOF_TYPE))
+		return "token is of another type";
+	if (rules->type != NULL && *rules->type != '\0' && !cp_token_is(token->header, "typ", rules->type))
 		return "token is of another type";
 	if (rules->issuer != NULL && *rules->issuer != '\0' &&
-		!claim_has(token->payload, "iss", rules->issuer, false))
+		!cp_token_claims(token->payload, "iss", rules->issuer, false))
 		return "token is from another issuer";
 	if (rules->audience != NULL && *rules->audience != '\0' &&
-		!claim_has(token->payload, "aud", rules->audience, true))
+		!cp_token_claims(token->payload, "aud", rules->audience, true))
 		return "token is for another audience";
 	return rules->check_times ? check_times(token, rules, expires) : NULL;
 }

@@ -2,7 +2,13 @@ package extension_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/claimpool/claimpool/auth"
@@ -91,7 +98,11 @@ type story struct {
 	key    ed25519.PrivateKey
 	dsn    map[string]string
 	tokens map[string]string // what stands for "eyJ…" and the name
+	held   holder            // of the token that names a key
 }
+
+// pageNonce is the challenge that the page shows.
+const pageNonce = "wQ0uV1mC2o9XJ3B0r4bYk2ZlYw7m5nTq8sHc6dEfGh0"
 
 func openPage(t *testing.T, inst cluster.Installation) *story {
 	s, key := direct(t, inst)
@@ -115,6 +126,8 @@ func openPage(t *testing.T, inst cluster.Installation) *story {
 		p.tokens[name] = p.token(more, 30*time.Minute)
 	}
 	p.tokens["expired"] = p.token(`"tenant":"acme"`, -time.Minute)
+	p.seal(s)
+	p.hold()
 	p.proxy(s)
 	return p
 }
@@ -122,6 +135,38 @@ func openPage(t *testing.T, inst cluster.Installation) *story {
 func (p *story) token(more string, life time.Duration) string {
 	exp := float64(time.Now().Add(life).UnixMilli()) / 1000
 	return mint(p.t, p.key, `{"alg":"EdDSA","kid":"k1"}`, fmt.Sprintf(`{"iss":"https://id.example.com","aud":"shop","exp":%.3f,%s}`, exp, more))
+}
+
+// seal encrypts a token for the server, and for another.
+func (p *story) seal(s *server) {
+	p.t.Helper()
+	for _, name := range []string{"sealed", "foreign"} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.tokens[name] = seal(p.t, p.tokens["acme"], jose.ECDH_ES, "", key.Public(), nil)
+		if der, err := x509.MarshalPKCS8PrivateKey(key); err != nil {
+			p.t.Fatal(err)
+		} else if name == "sealed" {
+			s.privateFile(p.t, "jwt.decryption_keys_file", "decryption.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		}
+	}
+}
+
+// hold makes the token that names a key.
+func (p *story) hold() {
+	p.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	public, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.tokens["held"] = p.token(`"tenant":"acme","cnf":{"jwk":`+string(public)+`}`, 30*time.Minute)
+	p.held = holder{p.t, key, "ES256", p.tokens["held"]}
 }
 
 // proxy starts one with the key that the server knows.
@@ -155,7 +200,8 @@ func (p *story) run(user, setting, value, sql string) string {
 	}
 	defer conn.Close(context.Background())
 	var out strings.Builder
-	for _, statement := range statements(p.real(sql)) {
+	for _, statement := range statements(sql) {
+		statement = p.real(statement)
 		if strings.HasPrefix(statement, "CREATE EXTENSION") {
 			statement = p.script()
 		}
@@ -172,6 +218,11 @@ func (p *story) run(user, setting, value, sql string) string {
 		}
 		for _, result := range results {
 			for _, row := range result.Rows {
+				if strings.Contains(statement, "jwt_challenge()") {
+					p.tokens["proof"] = p.held.proof(`"kb+jwt"`, string(row[0]), tokenHash(p.held.token), `,"aud":"shop"`)
+					p.tokens["issued"] = p.token(`"tenant":"acme","nonce":"`+string(row[0])+`"`, time.Minute)
+					row[0] = []byte(pageNonce)
+				}
 				out.WriteString(string(row[0]) + "\n")
 			}
 		}

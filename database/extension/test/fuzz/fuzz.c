@@ -5,11 +5,12 @@
  *
  *		fuzz RUNS [SEED]
  *
- * Each run takes a sample, damages it a few times, and reads it. A signed
- * sample that was damaged must not verify: that is checked too.
+ * Each run takes a sample, damages it a few times, and reads it. A signed or
+ * encrypted sample that was damaged must not verify: that is checked too. First
+ * come the answers that others have published.
  */
 #include "claimpool.h"
-#include "jose.h"
+#include "envelope.h"
 
 #include <openssl/bio.h>
 #include <openssl/pem.h>
@@ -21,6 +22,8 @@
 
 /* The server has its own of these, which are not linked here. */
 #undef snprintf
+#undef sprintf
+#undef fprintf
 #undef printf
 
 /* The two functions of the server that are used. */
@@ -48,7 +51,7 @@ number(uint32 below)
 static const char *const pieces[] = {
 	"{", "}", "[", "]", "\"", "\\", "\\u0000", "\\ud800", "\\udc00", ":", ",", ".", "..", "eyJ", "e30", "e30.e30.",
 	"{\"alg\":\"HS256\"}", "\"alg\"", "\"kid\"", "\"crit\":[\"x\"]", "null", "1e400", "-0", "\xff", "\xc0\x80", "\xf4\x90\x80\x80",
-	"=", "+", "/", "-----BEGIN ", "-----END ", "A", "AA", "AAA", "\n", "\"kty\":\"RSA\"", "\"n\":\"", "\"e\":\"AQ\"", "\"k\":\"\"", "0", "18446744073709551616"
+	"=", "+", "/", "-----BEGIN ", "-----END ", "A", "AA", "AAA", "\n", "\"kty\":\"RSA\"", "\"n\":\"", "\"e\":\"AQ\"", "\"k\":\"\"", "~", "\"d\":\"AQ\"", "\"zip\":\"DEF\"", "\"epk\":{", "0", "18446744073709551616"
 };
 
 static int
@@ -91,23 +94,26 @@ damage(char *text, int len)
 	}
 }
 
-static char *samples[32];
+static char *samples[64];
 static int	sample_count = 0;
 static CpKey keys[8];
 static int	key_count = 0;
+static CpKey recipients[8];
+static int	recipient_count = 0;
 
-/* A token for each kind of key, and the keys in their forms. */
-static void
-add_token(const CpKey *key, const char *name)
+#define NONCE "wQ0uV1mC2o9XJ3B0r4bYk2ZlYw7m5nTq8sHc6dEfGh0"
+
+/* Signs; to be freed. */
+static char *
+sign(const CpKey *key, const char *name, const char *type, const char *payload)
 {
-	char		text[4096];
+	char	   *text = malloc(4096);
 	char		header[64];
-	static const char payload[] = "{\"iss\":\"me\",\"cnf\":{\"addr\":[\"local\"],\"role\":\"me\",\"pid\":7,\"start\":1e3},\"aud\":[\"x\",\"db\"],\"exp\":4102444800,\"o\":{\"a\":[1,2.5e3,\"\\u00e9\"]}}";
 	uint8		signature[1024];
 	int			len;
 	int			signature_len;
 
-	snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"kid\":\"k\",\"typ\":\"JWT\"}", name);
+	snprintf(header, sizeof(header), "{\"alg\":\"%s\",\"kid\":\"k\",\"typ\":\"%s\"}", name, type);
 	len = cp_base64url_encode((const uint8 *) header, strlen(header), text);
 	text[len++] = '.';
 	len += cp_base64url_encode((const uint8 *) payload, strlen(payload), text + len);
@@ -116,7 +122,55 @@ add_token(const CpKey *key, const char *name)
 		abort();
 	text[len++] = '.';
 	cp_base64url_encode(signature, signature_len, text + len);
-	samples[sample_count++] = strdup(text);
+	return text;
+}
+
+/* A token for each kind of key, and the keys in their forms. */
+static void
+add_token(const CpKey *key, const char *name)
+{
+	samples[sample_count++] = sign(key, name, "JWT", "{\"iss\":\"me\",\"cnf\":{\"addr\":[\"local\"],\"role\":\"me\",\"pid\":7,\"start\":1e3},\"aud\":[\"x\",\"db\"],\"exp\":4102444800,\"o\":{\"a\":[1,2.5e3,\"\\u00e9\"]}}");
+}
+
+/* A token that names a key, with the answer to a challenge, signed with that key. */
+static void
+add_answer(const CpKey *key, const char *name)
+{
+	char		payload[2048];
+	char	   *token;
+	char	   *answer;
+	char		hash[64];
+	uint8		digest[32];
+	int			len;
+
+	len = sprintf(payload, "{\"iss\":\"me\",\"aud\":\"db\",\"exp\":4102444800,\"cnf\":{\"jwk\":");
+	len += envelope_jwk(payload + len, key->pkey, false);
+	strcpy(payload + len, "}}");
+	token = sign(key, name, "JWT", payload);
+	token = realloc(token, 8192);
+	strcat(token, "~");
+	if (EVP_Digest(token, strlen(token), digest, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+	cp_base64url_encode(digest, sizeof(digest), hash);
+	snprintf(payload, sizeof(payload), "{\"nonce\":\"%s\",\"aud\":[\"db\"],\"iat\":1,\"sd_hash\":\"%s\"}", NONCE, hash);
+	answer = sign(key, name, CP_PROOF_TYPE, payload);
+	strcat(token, answer);
+	free(answer);
+	samples[sample_count++] = token;
+}
+
+/* A token for a recipient, and the recipient's key. */
+static void
+add_envelope(EVP_PKEY *pkey)
+{
+	char		jwk[4096];
+
+	memset(&recipients[recipient_count], 0, sizeof(CpKey));
+	strcpy(recipients[recipient_count].kid, "k");
+	recipients[recipient_count++].pkey = pkey;
+	samples[sample_count++] = envelope_seal(samples[0], pkey);
+	envelope_jwk(jwk, pkey, true);
+	samples[sample_count++] = strdup(jwk);
 }
 
 static void
@@ -154,6 +208,12 @@ make_samples(void)
 	add_key("ES512", EVP_PKEY_Q_keygen(NULL, NULL, "EC", "secp521r1"));
 	add_key("EdDSA", EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"));
 	add_key("PS256", EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t) 2048));
+	add_answer(&keys[1], "ES256");
+	add_answer(&keys[4], "PS256");
+	add_envelope(EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t) 2048));
+	add_envelope(EVP_PKEY_Q_keygen(NULL, NULL, "EC", "prime256v1"));
+	add_envelope(EVP_PKEY_Q_keygen(NULL, NULL, "EC", "secp521r1"));
+	add_envelope(EVP_PKEY_Q_keygen(NULL, NULL, "X25519"));
 	samples[sample_count++] = strdup("{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k\",\"use\":\"sig\",\"key_ops\":[\"verify\"],"
 									 "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"},"
 									 "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"},"
@@ -163,22 +223,91 @@ make_samples(void)
 }
 
 static void
-read_token(const char *text, bool changed)
+found(const char *what, const char *text)
 {
-	CpRules		rules = {"me", "db", "JWT", 5, 100, true, 1000, {"local", "me", 7, 1000}};
+	fprintf(stderr, "%s: %s\n", what, text);
+	abort();
+}
+
+/* sample: what text was before it was damaged */
+static void
+read_token(const char *text, const char *sample)
+{
+	CpRules		rules = {"me", "db", "JWT", 5, 100, true, 1000, {"local", "me", 7, 1000, true}};
+	CpProof		proof = {strchr(text, '~'), text, 0, NONCE, "db", true};
 	CpToken		token;
 	double		expires;
 	bool		tried;
+	bool		verified;
+	bool		answered;
+	char	   *alone;
 
-	if (cp_token_parse(text, &token) != NULL)
-		return;
-	if (cp_token_verify(&token, keys, key_count, &tried) && changed)
+	proof.token_len = proof.text ? proof.text - text : (int) strlen(text);
+	alone = strndup(text, proof.token_len);
+	if (proof.text != NULL)
+		proof.text++;
+	if (cp_token_parse(alone, &token) == NULL)
 	{
-		printf("a changed token verifies: %s\n", text);
-		abort();
+		verified = cp_token_verify(&token, keys, key_count, &tried);
+		if (verified && (strcspn(sample, "~") != strlen(alone) || memcmp(alone, sample, strlen(alone)) != 0))
+			found("a changed token verifies", text);
+		answered = cp_proof_check(&token, &proof) == NULL;
+		if (verified && answered && strcmp(text, sample) != 0)
+			found("a changed answer is taken", text);
+		(void) cp_token_check(&token, &rules, &expires);
+		cp_token_free(&token);
 	}
-	(void) cp_token_check(&token, &rules, &expires);
-	cp_token_free(&token);
+	free(alone);
+}
+
+/* An envelope is opened, and then what is in it. */
+static void
+read_envelope(const char *text, const char *sample)
+{
+	char	   *plaintext;
+
+	if (cp_jwe_open(text, recipients, recipient_count, &plaintext) != NULL)
+		return;
+	if (strcmp(text, sample) != 0)
+		found("a changed token is opened", text);
+	read_token(plaintext, samples[0]);
+	cp_jwe_close(plaintext);
+}
+
+/* What is whole must be taken: else the fuzzer would only look at refusals. */
+static void
+take_sound(void)
+{
+	for (int i = 0; i < sample_count; i++)
+	{
+		char	   *plaintext;
+		CpToken		token;
+		CpKey		key;
+		bool		tried;
+		const char *sample = samples[i];
+
+		if (strchr(sample, '~') == NULL && cp_jwe_is(sample))
+		{
+			if (cp_jwe_open(sample, recipients, recipient_count, &plaintext) != NULL)
+				found("a sound token is not opened", sample);
+			cp_jwe_close(plaintext);
+			if (cp_recipient_keys_read(samples[i + 1], &key, 1) != 1)
+				found("a sound key is not read", samples[i + 1]);
+			cp_key_free(&key);
+		}
+		if (strchr(sample, '~') != NULL)
+		{
+			int			len = strcspn(sample, "~");
+			CpProof		proof = {sample + len + 1, sample, len, NONCE, "db", true};
+			char	   *alone = strndup(sample, len);
+
+			if (cp_token_parse(alone, &token) != NULL || !cp_token_verify(&token, keys, key_count, &tried) ||
+				cp_proof_check(&token, &proof) != NULL)
+				found("a sound answer is refused", sample);
+			cp_token_free(&token);
+			free(alone);
+		}
+	}
 }
 
 static void
@@ -187,6 +316,9 @@ read_keys(const char *text)
 	CpKey		found[CP_MAX_KEYS];
 	int			count = cp_keys_read_set(text, found, CP_MAX_KEYS);
 
+	for (int i = 0; i < count; i++)
+		cp_key_free(&found[i]);
+	count = cp_recipient_keys_read(text, found, CP_MAX_KEYS);
 	for (int i = 0; i < count; i++)
 		cp_key_free(&found[i]);
 	cp_key_read_public(text, &found[0]);
@@ -222,7 +354,9 @@ main(int argc, char **argv)
 	uint64		seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64) time(NULL);
 
 	state = seed;
+	envelope_known_answers();
 	make_samples();
+	take_sound();
 	for (long run = 0; run < runs; run++)
 	{
 		char		damaged[SAMPLE_MAX];
@@ -239,7 +373,8 @@ main(int argc, char **argv)
 		text[len] = '\0';
 		(void) cp_grant_parse((const uint8 *) text, len, &grant);
 		(void) cp_json_valid(text, len);
-		read_token(text, strcmp(text, sample) != 0);
+		read_token(text, sample);
+		read_envelope(text, sample);
 		if (is_key(sample) || number(50) == 0)
 			read_keys(text);
 		free(text);
@@ -247,6 +382,8 @@ main(int argc, char **argv)
 	printf("%ld runs, seed %llu: nothing found\n", runs, (unsigned long long) seed);
 	for (int i = 0; i < key_count; i++)
 		cp_key_free(&keys[i]);
+	for (int i = 0; i < recipient_count; i++)
+		cp_key_free(&recipients[i]);
 	for (int i = 0; i < sample_count; i++)
 		free(samples[i]);
 	return 0;
