@@ -23,10 +23,10 @@ test-versions:
 	sh scripts/setup.sh versions
 	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test -timeout 60m ./...
 
-# The attacks alone, on every supported version.
+# The attacks alone, on every supported version: a minute of random SQL on each, and many simulated histories.
 attack:
 	sh scripts/setup.sh versions
-	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test -run Attack ./...
+	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all ATTACK_TIME=1m SIMULATION_RUNS=20000 go test -timeout 1h -run Attack ./...
 
 # What is generated from the code: the reference of settings and the like.
 generate:
