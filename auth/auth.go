@@ -33,6 +33,7 @@ type Request struct {
 	User     string
 	Addr     netip.AddrPort       // not looked at when Unix is set
 	Unix     bool                 // the client came through a unix socket
+	Relayed  bool                 // a load balancer says that Addr is the client's: the client is not on this machine
 	TLS      *tls.ConnectionState // nil when there is no TLS
 
 	// Certificate is the proxy's own certificate on this TLS connection (DER), for channel binding.

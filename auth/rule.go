@@ -196,7 +196,7 @@ func refusal(message string, cause error) *claimpool.Error {
 
 // local reports whether the client is on this machine.
 func (req *Request) local() bool {
-	return req.Unix || req.Addr.Addr().Unmap().IsLoopback()
+	return req.Unix || !req.Relayed && req.Addr.Addr().Unmap().IsLoopback()
 }
 
 // describe names a client as PostgreSQL's messages about pg_hba.conf do.

@@ -30,6 +30,9 @@ func (k *checker) listen() {
 			k.wrong(key+".address", quote(l.Address)+" is listed twice", "Remove one of them.")
 		}
 		seen[l.Address] = true
+		if strings.HasPrefix(l.Address, "unix:") && len(l.ProxyProtocol) > 0 {
+			k.wrong(key+".proxy_protocol", "is for addresses of the network, not for unix sockets", "Remove it.")
+		}
 		if l.TLS != k.c.TLS {
 			k.certificate(key+".tls", l.TLS)
 		}

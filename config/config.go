@@ -73,6 +73,11 @@ type Listener struct {
 
 	// What differs from the top-level "tls" for this address.
 	TLS TLS `yaml:"tls" reload:"yes"`
+
+	// The addresses of load balancers, as "10.0.0.0/8". Their connections must begin with a header of the PROXY protocol,
+	// version 1 or 2, and the client address that it names counts for rules, limits and logs. From elsewhere no such header
+	// is taken.
+	ProxyProtocol []netip.Prefix `yaml:"proxy_protocol"`
 }
 
 // TLS is a certificate and how to use it with clients.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"testing"
@@ -44,6 +45,8 @@ type ProxyOptions struct {
 	Statements prepared.Limits
 	Server     *server.Config // replaces the way to Cluster
 	Loops      int
+
+	Balancers []netip.Prefix // see proxy.Listener
 }
 
 // LogBuffer collects a log.
@@ -148,7 +151,7 @@ func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := p.Serve(&proxy.Listener{Listener: l, TLS: func() *tls.Config { return secure }}); err != nil {
+		if err := p.Serve(&proxy.Listener{Listener: l, TLS: func() *tls.Config { return secure }, Balancers: o.Balancers}); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	}()

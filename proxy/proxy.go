@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,9 @@ type Listener struct {
 
 	// TLS gives the certificate to use for the next client; nil, or a nil result, means that no TLS is offered.
 	TLS func() *tls.Config
+
+	// Balancers are the addresses of load balancers, whose connections begin with a header of the PROXY protocol.
+	Balancers []netip.Prefix
 }
 
 // Proxy serves clients. Make it with New, start it with Serve.

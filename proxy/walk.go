@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/auth"
@@ -26,6 +27,7 @@ type visitor struct {
 	tls      *tls.Config
 	carrier  *loop.Carrier // below TLS; nil on a plain connection
 	hello    *startup.Hello
+	origin   netip.AddrPort // what a load balancer has said; not valid otherwise
 	request  auth.Request
 	identity *claimpool.Identity
 	pool     *sharedPool
@@ -66,6 +68,9 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 
 // greet reads the first bytes: TLS, start-up or a cancel request.
 func (v *visitor) greet(ctx context.Context) error {
+	if err := v.readOrigin(); err != nil {
+		return err
+	}
 	opts := startup.Options{Wrap: func(c net.Conn) net.Conn {
 		v.carrier = loop.NewCarrier(c)
 		return v.carrier
@@ -87,8 +92,10 @@ func (v *visitor) greet(ctx context.Context) error {
 	v.request = auth.Request{Database: hello.Startup.Get("database"), User: hello.Startup.Get("user")}
 	switch addr := v.raw.RemoteAddr().(type) {
 	case *net.TCPAddr:
-		v.request.Addr = addr.AddrPort()
-		v.request.Addr = netip.AddrPortFrom(v.request.Addr.Addr().Unmap(), v.request.Addr.Port())
+		v.request.Addr, v.request.Relayed = v.origin, v.origin.IsValid()
+		if !v.origin.IsValid() {
+			v.request.Addr = unmapped(addr.AddrPort())
+		}
 	case *net.UnixAddr:
 		v.request.Unix = true
 	default:
@@ -98,6 +105,31 @@ func (v *visitor) greet(ctx context.Context) error {
 		state := hello.TLS.ConnectionState()
 		v.request.TLS = &state
 		v.request.Certificate = ownCertificate(opts.TLS)
+	}
+	return nil
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// readOrigin lets a load balancer say whose connection it passes on. Nobody else is asked, or believed.
+func (v *visitor) readOrigin() error {
+	addr, ok := v.raw.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return nil
+	}
+	ip := addr.AddrPort().Addr().Unmap().WithZone("")
+	if !slices.ContainsFunc(v.listener.Balancers, func(p netip.Prefix) bool { return p.Contains(ip) }) {
+		return nil
+	}
+	origin, err := startup.ReadOrigin(v.conn)
+	if err != nil {
+		return &claimpool.Error{
+			Code: claimpool.CodeProtocolViolation, Message: "no header of the PROXY protocol from a load balancer", Cause: err,
+			Hint: "Turn the PROXY protocol on in the balancer, or take its address out of listen.proxy_protocol.",
+		}
+	}
+	if origin.IsValid() {
+		v.origin = unmapped(origin)
 	}
 	return nil
 }
@@ -184,7 +216,11 @@ func (v *visitor) welcomeMessages(c *client, reported, settings [][2]string) []b
 
 // attrs are the log attributes of the client.
 func (v *visitor) attrs() []any {
-	attrs := []any{claimpool.LogClient, v.number, claimpool.LogAddr, v.raw.RemoteAddr().String()}
+	addr := v.raw.RemoteAddr().String()
+	if v.origin.IsValid() {
+		addr = v.origin.String()
+	}
+	attrs := []any{claimpool.LogClient, v.number, claimpool.LogAddr, addr}
 	if v.request.User != "" {
 		attrs = append(attrs, claimpool.LogDB, v.request.Database, claimpool.LogRole, v.request.User)
 	}

@@ -34,7 +34,7 @@ func listen(cfg *config.Config) (list []*proxy.Listener, certs []*certificate, e
 		c := &certificate{address: declared.Address}
 		c.current.Store(loaded[declared.Address])
 		certs = append(certs, c)
-		list = append(list, &proxy.Listener{Listener: l, TLS: c.config})
+		list = append(list, &proxy.Listener{Listener: l, TLS: c.config, Balancers: declared.ProxyProtocol})
 	}
 	return list, certs, nil
 }
