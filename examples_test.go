@@ -56,7 +56,9 @@ func TestExamples(t *testing.T) {
 }
 
 // TestAttackExamplesGiveNoTokenToAStranger: the attacker answers in place of the proxy, with a certificate that another
-// authority has signed. No example may send him its token.
+// authority has signed.
+//
+// Must: No example may send him its token.
 func TestAttackExamplesGiveNoTokenToAStranger(t *testing.T) {
 	p, issuer := startShop(t)
 	ca := pgtest.WriteFile(t, t.TempDir(), "ca.crt", pgtest.NewCA(t).PEM)

@@ -53,6 +53,8 @@ var rooms = map[string]room{
 	"pgtest":        {"*", "", "the test harness"},
 	"simulation":    {"root wire pool relay trusted", "log clock", "it is the rooms that decide, between simulated clients and servers: what it cannot reach cannot differ from one run to the next"},
 
+	"attack": {"", "log", "it reads what the tests say of themselves; knowing more, it could be wrong with them"},
+
 	"bench":        {"bench/epoll bench/fakepg bench/load bench/pgmsg bench/proc cluster database", "log", "a benchmark that shares code with its subject shares its mistakes; it installs the SQL dialect as a user would"},
 	"bench/epoll":  {"", "log", "it is the thinnest layer over the system"},
 	"bench/fakepg": {"bench/epoll bench/pgmsg", "log", "a benchmark that shares code with its subject shares its mistakes"},

@@ -15,8 +15,9 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// TestAttackTokenOnPlainTCP: somebody listens on the network. The token must not be asked for where he can hear it, and must
-// not appear in any message or error.
+// TestAttackTokenOnPlainTCP: somebody listens on the network.
+//
+// Must: The token is not asked for where he can hear it, and must not appear in any message or error.
 func TestAttackTokenOnPlainTCP(t *testing.T) {
 	iss := newIssuer(t, token.RoleRule{})
 	raw := iss.mint(t, "anna", "")
@@ -36,7 +37,9 @@ func TestAttackTokenOnPlainTCP(t *testing.T) {
 	}
 }
 
-// TestAttackSecretInError: whoever reads the log, or the client's screen, wants a token or a password. No error may hold one.
+// TestAttackSecretInError: whoever reads the log, or the client's screen, wants a token or a password.
+//
+// Must: No error holds one.
 func TestAttackSecretInError(t *testing.T) {
 	iss := newIssuer(t, token.RoleRule{})
 	der, _ := certificate(t)
@@ -66,7 +69,9 @@ func TestAttackSecretInError(t *testing.T) {
 	}
 }
 
-// TestAttackTokenStaysInMemory: whoever reads the process's memory later must not find the token in its message.
+// TestAttackTokenStaysInMemory: somebody reads the process's memory, long after a login.
+//
+// Must: The message that brought the token has been cleared.
 func TestAttackTokenStaysInMemory(t *testing.T) {
 	iss := newIssuer(t, token.RoleRule{})
 	for _, raw := range []string{iss.mint(t, "anna", ""), flip(iss.mint(t, "anna", ""))} {
@@ -90,9 +95,10 @@ func (k *keeper) Receive(limit int) (byte, []byte, error) {
 	return typ, body, err
 }
 
-// TestAttackWhichUsersExist: a stranger asks for many users and compares what he gets. Known and unknown users, and right
-// and wrong parts of a proof, must look the same: the same text, messages of the same length, the same salt again, and the
-// same work, here counted in allocations because a clock has noise.
+// TestAttackWhichUsersExist: a stranger asks for many users and compares what he gets.
+//
+// Must: Known and unknown users, and right and wrong parts of a proof, must look the same: the same text, messages of the same
+// length, the same salt again, and the same work, here counted in allocations because a clock has noise.
 func TestAttackWhichUsersExist(t *testing.T) {
 	v, err := scram.NewVerifier([]byte("correct"), []byte("0123456789abcdef"), 4096)
 	if err != nil {
@@ -136,7 +142,9 @@ func TestAttackWhichUsersExist(t *testing.T) {
 }
 
 // TestAttackMalformedProof: the same stranger breaks off the exchange with a malformed last message, which is answered in
-// another way than a wrong proof. It must be the same way for known and unknown users.
+// another way than a wrong proof.
+//
+// Must: It is the same way for known and unknown users.
 func TestAttackMalformedProof(t *testing.T) {
 	a := newAuth(t, Rule{Method: claimpool.MethodSCRAM, Userlist: list(t)})
 	for _, user := range []string{"anna", "bert", "cara", "eve"} {
@@ -149,8 +157,9 @@ func TestAttackMalformedProof(t *testing.T) {
 	}
 }
 
-// TestAttackSaltOverRestarts: the same stranger comes again after a restart, or to the proxy next door. With one seed the
-// salts of unknown users are the same there.
+// TestAttackSaltOverRestarts: the same stranger comes again after a restart, or to the proxy next door.
+//
+// Must: With one seed the salts of unknown users are the same there.
 func TestAttackSaltOverRestarts(t *testing.T) {
 	salt := func() string {
 		a, err := New(Config{
@@ -173,8 +182,9 @@ func TestAttackSaltOverRestarts(t *testing.T) {
 	}
 }
 
-// TestAttackSASL: a client with or without a password breaks the rules of SASL and SCRAM. Nobody gets in, and what is no
-// SCRAM is 08P01 as in PostgreSQL.
+// TestAttackSASL: a client with or without a password breaks the rules of SASL and SCRAM.
+//
+// Must: Nobody gets in, and what is no SCRAM is 08P01 as in PostgreSQL.
 func TestAttackSASL(t *testing.T) {
 	der, binding := certificate(t)
 	_, otherBinding := certificate(t)
@@ -254,6 +264,8 @@ func TestSCRAMWithoutInitialResponse(t *testing.T) {
 }
 
 // TestAttackReplay: the attacker has recorded a whole good login and sends the client's half again.
+//
+// Must: The recorded proof fits no new exchange.
 func TestAttackReplay(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -289,6 +301,8 @@ func TestAttackReplay(t *testing.T) {
 }
 
 // TestAttackPasswordMessage: a client sends something else than one password where one is due.
+//
+// Must: The login ends with 08P01 or 28P01, and nothing of the message is taken.
 func TestAttackPasswordMessage(t *testing.T) {
 	iss := newIssuer(t, token.RoleRule{})
 	raw := iss.mint(t, "anna", "")
@@ -323,8 +337,9 @@ func TestAttackPasswordMessage(t *testing.T) {
 	}
 }
 
-// TestAttackNextRule: the attacker's proof fails under the first rule that matches, and a weaker rule would match, too. It
-// must not be tried (CVE-2021-21378).
+// TestAttackNextRule: the attacker's proof fails under the first rule that matches, and a weaker rule would match, too.
+//
+// Must: It is not tried (CVE-2021-21378).
 func TestAttackNextRule(t *testing.T) {
 	mine, other := newIssuer(t, token.RoleRule{}), newIssuer(t, token.RoleRule{})
 	weaker := Rule{Name: "weaker", Method: claimpool.MethodTrust}
@@ -350,6 +365,8 @@ func TestAttackNextRule(t *testing.T) {
 }
 
 // TestAttackTrustFromAfar: a client on another machine is matched by a trust rule.
+//
+// Must: Trust is for this machine alone: the client is refused.
 func TestAttackTrustFromAfar(t *testing.T) {
 	for _, req := range []Request{overTCP("postgres"), overTLS("postgres", nil), {User: "postgres", Database: "app"}} {
 		id, err := newAuth(t, Rule{Method: claimpool.MethodTrust}).Authenticate(t.Context(), req, &client{})
@@ -360,7 +377,10 @@ func TestAttackTrustFromAfar(t *testing.T) {
 	}
 }
 
-// TestAttackNoRandomness: without randomness nonces and salts repeat, and recorded logins work again.
+// TestAttackNoRandomness: without randomness nonces and salts would repeat, and recorded logins work again; the attacker waits
+// for such a moment.
+//
+// Must: No login succeeds then.
 func TestAttackNoRandomness(t *testing.T) {
 	for _, method := range []claimpool.Method{claimpool.MethodSCRAM, claimpool.MethodMD5} {
 		a, err := New(Config{Rules: []Rule{{Method: method, Userlist: list(t)}}, Rand: noRandom{}, Seed: claimpool.Secret("seed")})

@@ -122,8 +122,9 @@ func TestOAuthOfTerseClients(t *testing.T) {
 	refused(t, err, claimpool.CodeInvalidAuthorization, "OAuth bearer authentication failed")
 }
 
-// TestAttackOAuthGuessing: the attacker tries token after token. He is slowed down as with passwords; whoever only asks where
-// to get a token, which libpq does at every login, is not.
+// TestAttackOAuthGuessing: the attacker tries token after token.
+//
+// Must: He is slowed down as with passwords; whoever only asks where to get a token, which libpq does at every login, is not.
 func TestAttackOAuthGuessing(t *testing.T) {
 	iss := newIssuer(t, token.RoleRule{})
 	try := func(a *Authenticator, first string) error {
@@ -148,7 +149,9 @@ func TestAttackOAuthGuessing(t *testing.T) {
 	t.Error("the attacker may go on for ever")
 }
 
-// TestAttackOAuthOnPlainTCP: somebody listens on the network. The token must not be asked for where he can hear it.
+// TestAttackOAuthOnPlainTCP: somebody listens on the network.
+//
+// Must: The token must not be asked for where he can hear it.
 func TestAttackOAuthOnPlainTCP(t *testing.T) {
 	iss := newIssuer(t, token.RoleRule{})
 	c, _ := sendsBearer("n,,\x01auth=Bearer " + iss.mint(t, "anna", "") + "\x01\x01")

@@ -93,8 +93,9 @@ func TestThrottleOff(t *testing.T) {
 	}
 }
 
-// TestAttackThrottleManyMachines: the attacker has a thousand addresses and guesses one user's password. He gets the user's
-// few tries and then one for each address; the user, who comes from elsewhere, still gets in.
+// TestAttackThrottleManyMachines: the attacker has a thousand addresses and guesses one user's password.
+//
+// Must: He gets the user's few tries and then one for each address; the user, who comes from elsewhere, still gets in.
 func TestAttackThrottleManyMachines(t *testing.T) {
 	th := newThrottle(Throttle{Failures: 10, Window: time.Minute}, (&stopped{epoch}).time)
 	tries := 0
@@ -115,8 +116,10 @@ func TestAttackThrottleManyMachines(t *testing.T) {
 	}
 }
 
-// TestAttackThrottleMemory: the attacker fails with a new address and a new user name each time, to fill our memory or to
-// have everybody else refused. Neither may happen.
+// TestAttackThrottleMemory: the attacker fails with a new address and a new user name each time, to fill our memory or to have
+// everybody else refused.
+//
+// Must: Neither may happen.
 func TestAttackThrottleMemory(t *testing.T) {
 	th := newThrottle(Throttle{Failures: 20, Window: time.Minute}, (&stopped{epoch}).time)
 	addr := netip.MustParseAddr("10.0.0.0")

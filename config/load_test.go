@@ -174,8 +174,9 @@ func TestParseTellsEverythingAtOnce(t *testing.T) {
 	}
 }
 
-// TestAttackSecretInTheFileIsNotRepeated: somebody pastes a password into the file; the message that refuses it, which may
-// reach a log that many can read, must not show it.
+// TestAttackSecretInTheFileIsNotRepeated: somebody pastes a password into the file.
+//
+// Must: The message that refuses it, which may reach a log that many can read, must not show it.
 func TestAttackSecretInTheFileIsNotRepeated(t *testing.T) {
 	for _, text := range []string{
 		"databases: {a: {password: hunter2-secret}}",

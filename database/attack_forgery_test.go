@@ -12,8 +12,12 @@ import (
 
 // The attackers in this folder have a login of the pool's role and run any SQL on a server connection that they have leased.
 
-// The attacker knows the format and has a valid seal of his own. He changes every character of it, cuts it, and makes values of
-// his own: jwt() must refuse them all with 28000, and row-level security must show nothing.
+// TestAttackForgedSeal: the attacker knows the format and has a valid seal of his own. He changes every character of it, cuts
+// it, and makes values of his own.
+//
+// Must: jwt() must refuse them all with 28000, and row-level security must show nothing.
+// Dialects: sql
+// Not native: there is no seal that a client can read or write; TestAttackForgedGrant forges the bytes of its hand-over
 func TestAttackForgedSeal(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -78,8 +82,12 @@ func TestAttackForgedSeal(t *testing.T) {
 	})
 }
 
-// The attacker has a valid seal of another server connection, of the server before its restart, of another database and of
-// another proxy's key: none works here.
+// TestAttackReplayElsewhere: the attacker has a valid seal of another server connection, of the server before its restart, of
+// another database and of another proxy's key.
+//
+// Must: None works here.
+// Dialects: sql
+// Not native: TestAttackReplay replays its grants
 func TestAttackReplayElsewhere(t *testing.T) {
 	for _, inst := range pgtest.Versions(t) {
 		t.Run(inst.Version, func(t *testing.T) {
@@ -108,8 +116,12 @@ func TestAttackReplayElsewhere(t *testing.T) {
 	}
 }
 
-// The attacker keeps a seal and uses it later: it works for transactions that begin within its window, and not outside.
-// A transaction that has begun keeps its context, however long it takes.
+// TestAttackReplayLater: the attacker keeps a seal and uses it later.
+//
+// Must: It works for transactions that begin within its window, and not outside. A transaction that has begun keeps its
+// context, however long it takes.
+// Dialects: sql
+// Not native: TestAttackReplay replays its grants, which work once
 func TestAttackReplayLater(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -146,8 +158,11 @@ func TestAttackReplayLater(t *testing.T) {
 	})
 }
 
-// The attacker changes or removes the context with every means of SQL. What he makes is no context or an invalid one, and what
-// he undoes is his own change.
+// TestAttackChangeTheSetting: the attacker changes or removes the context with every means of SQL.
+//
+// Must: What he makes is no context or an invalid one, and what he undoes is his own change.
+// Dialects: sql
+// Not native: its context is in no setting
 func TestAttackChangeTheSetting(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -192,8 +207,13 @@ func TestAttackChangeTheSetting(t *testing.T) {
 	})
 }
 
-// The attacker wants a context in every later connection of the role. PostgreSQL lets only superusers plant a setting that it does
-// not know; where one was talked into it, the proxy's pin makes it void, and without the pin it is refused.
+// TestAttackPlantByAlterRole: the attacker wants a context in every later connection of the role: he plants the setting with
+// ALTER ROLE … SET, or talks a superuser into it.
+//
+// Must: PostgreSQL lets only superusers plant a setting that it does not know; the proxy's pin makes it void, and without the
+// pin it is refused.
+// Dialects: sql
+// Not native: its context is in no setting
 func TestAttackPlantByAlterRole(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -219,8 +239,12 @@ func TestAttackPlantByAlterRole(t *testing.T) {
 	})
 }
 
-// A function with a setting of its own cannot be made by the attacker, but a superuser's one must not open a way either: what it
-// sets is verified like all else, and the context is back when it ends.
+// TestAttackFunctionWithASetting: a function with a setting of its own cannot be made by the attacker, but a superuser's one
+// must not open a way either.
+//
+// Must: What it sets is verified like all else, and the context is back when it ends.
+// Dialects: sql
+// Not native: its context is in no setting
 func TestAttackFunctionWithASetting(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -239,8 +263,12 @@ func TestAttackFunctionWithASetting(t *testing.T) {
 	})
 }
 
-// The attacker guesses many MACs in one transaction, in which the window stands still, and catches every error. Each guess
-// costs a full verification and tells nothing.
+// TestAttackGuessInALoop: the attacker guesses many MACs in one transaction, in which the window stands still, and catches
+// every error.
+//
+// Must: Each guess costs a full verification and tells nothing.
+// Dialects: sql
+// Not native: one wrong grant ends the connection (TestAttackForgedGrant)
 func TestAttackGuessInALoop(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -260,7 +288,11 @@ func TestAttackGuessInALoop(t *testing.T) {
 	})
 }
 
-// Two keys stand side by side during a rotation. When the old one is removed, nothing that it sealed is read any more.
+// TestAttackRemovedKey: two keys stand side by side during a rotation.
+//
+// Must: When the old one is removed, nothing that it sealed is read any more.
+// Dialects: sql
+// Not native: a key is settled for the life of a connection
 func TestAttackRemovedKey(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		s := p.login(t).as(`{"sub":"alice"}`)

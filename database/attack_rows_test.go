@@ -38,7 +38,11 @@ func withNotes(t *testing.T, test func(t *testing.T, p *prepared)) {
 	})
 }
 
-// The attacker has no context, a wrong one, or his own: he sees nothing, an error, or his own rows, through every way to the table.
+// TestAttackOtherRows: the attacker has no context, a wrong one, or his own.
+//
+// Must: He sees nothing, an error, or his own rows, through every way to the table.
+// Dialects: sql
+// Not native: TestAttackForeignRows and TestAttackPlans try the same through the proxy, in both dialects
 func TestAttackOtherRows(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -70,7 +74,11 @@ func TestAttackOtherRows(t *testing.T) {
 	})
 }
 
-// The attacker writes a row for somebody else, moves one to him, or writes without a context.
+// TestAttackWriteForeignRow: the attacker writes a row for somebody else, moves one to him, or writes without a context.
+//
+// Must: 28000 without a context, 42501 for a foreign row, 0A000 for COPY FROM; nothing is changed.
+// Dialects: sql
+// Not native: TestAttackForeignRows and TestAttackPlans try the same through the proxy, in both dialects
 func TestAttackWriteForeignRow(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		s := p.login(t)
@@ -89,7 +97,11 @@ func TestAttackWriteForeignRow(t *testing.T) {
 	})
 }
 
-// A plan that was made under one identity runs under another: it must read the claims again.
+// TestAttackPlanOfAnotherIdentity: a plan that was made under one identity runs under another.
+//
+// Must: It reads the claims again.
+// Dialects: sql
+// Not native: TestAttackForeignRows and TestAttackPlans try the same through the proxy, in both dialects
 func TestAttackPlanOfAnotherIdentity(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		for _, mode := range []string{"auto", "force_generic_plan", "force_custom_plan"} {
@@ -109,7 +121,12 @@ func TestAttackPlanOfAnotherIdentity(t *testing.T) {
 	})
 }
 
-// A parallel query gives all of the client's rows or none, with and without the leader's help; policies still allow it.
+// TestAttackParallelQuery: the attacker, or chance, has a query planned in parallel, so that the workers read the policies
+// without the context.
+//
+// Must: A parallel query gives all of the client's rows or none, with and without the leader's help; policies still allow it.
+// Dialects: sql
+// Not native: TestAttackParallelWorkers is its counterpart
 func TestAttackParallelQuery(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		s := p.login(t, "min_parallel_table_scan_size", "0", "parallel_setup_cost", "0", "parallel_tuple_cost", "0",
@@ -135,7 +152,12 @@ func TestAttackParallelQuery(t *testing.T) {
 	})
 }
 
-// The attacker's own cheap function in WHERE sees no foreign row, and an error in it tells none.
+// TestAttackLeakyFunction: the attacker's own cheap function stands in WHERE, to be called before the policy; or an error in
+// WHERE that tells what it has met.
+//
+// Must: It sees his own rows alone.
+// Dialects: sql
+// Not native: TestAttackForeignRows and TestAttackPlans try the same through the proxy, in both dialects
 func TestAttackLeakyFunction(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		s := p.login(t).as(`{"sub":"bob"}`)
@@ -149,7 +171,12 @@ func TestAttackLeakyFunction(t *testing.T) {
 	})
 }
 
-// A deferred trigger at COMMIT runs under the client's own claims.
+// TestAttackDeferredTrigger: the attacker writes a row whose deferred trigger fires at COMMIT, when the context might be gone
+// or another's.
+//
+// Must: A deferred trigger at COMMIT runs under the client's own claims.
+// Dialects: sql
+// Not native: TestAttackForeignRows and TestAttackPlans try the same through the proxy, in both dialects
 func TestAttackDeferredTrigger(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		p.Exec(t, p.db, "create table audit (who text); grant all on audit to public; "+

@@ -51,8 +51,12 @@ var talkative = map[string]string{
 	"debug_print_parse": "on", "debug_print_rewritten": "on", "debug_print_plan": "on", "track_activity_query_size": "100kB",
 }
 
-// The attacker reads every log, view and message that he can make the server write, with the most talkative settings; so does the
-// one who reads the server's log. The key is in none of them, from its making on.
+// TestAttackFindTheKey: the attacker reads every log, view and message that he can make the server write, with the most
+// talkative settings; so does the one who reads the server's log.
+//
+// Must: The key is in none of them, from its making on.
+// Dialects: sql
+// Not native: the database has no key: the proxy's public key is no secret
 func TestAttackFindTheKey(t *testing.T) {
 	for _, inst := range pgtest.Versions(t) {
 		t.Run(inst.Version, func(t *testing.T) {
@@ -169,7 +173,11 @@ func secondKey(t *testing.T, c *pgtest.Cluster, db string) string {
 	return secret
 }
 
-// Nothing of a hand-over stands in the log or in pg_stat_activity: a fastpath call has no text.
+// TestAttackReadAnotherHandover: the attacker reads the log and pg_stat_activity while others are handed over.
+//
+// Must: Nothing of a hand-over stands there: a fastpath call has no text.
+// Dialects: sql
+// Not native: TestAttackReadLog and TestAttackReadSecrets are about it there
 func TestAttackReadAnotherHandover(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Newest(t), pgtest.WithSetting("log_statement", "all"), pgtest.WithSetting("log_min_duration_statement", "0"),
 		pgtest.WithSetting("log_min_messages", "debug5"))

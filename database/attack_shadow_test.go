@@ -9,8 +9,12 @@ import (
 	"github.com/claimpool/claimpool/pgtest"
 )
 
-// The attacker leaves settings on the server connection, before any function of ours has been compiled in it. The answers stay
-// the same: only RESET ALL stands between this and the next client, and jwt() must not depend on it.
+// TestAttackSettings: the attacker leaves settings on the server connection, before any function of ours has been compiled in
+// it.
+//
+// Must: The answers stay the same: only RESET ALL stands between this and the next client, and jwt() must not depend on it.
+// Dialects: sql
+// Not native: its functions are in C and look nothing up by name
 func TestAttackSettings(t *testing.T) {
 	const claims = `{"sub":"alice","n":1.5,"t":"2020-02-03","a":["x"],"q":"\\'\""}`
 	eachVersion(t, func(t *testing.T, p *prepared) {
@@ -53,8 +57,12 @@ func TestAttackSettings(t *testing.T) {
 	})
 }
 
-// The attacker plants functions, operators, types, tables and casts of the names that ours use, in pg_temp and in a schema of
-// his own in front of the search_path, to be run as claimpool_owner or to bend an answer.
+// TestAttackShadowedNames: the attacker plants functions, operators, types, tables and casts of the names that ours use, in
+// pg_temp and in a schema of his own in front of the search_path, to be run as claimpool_owner or to bend an answer.
+//
+// Must: Nothing of his is run as claimpool_owner, and all answers are right.
+// Dialects: sql
+// Not native: its functions are in C and look nothing up by name
 func TestAttackShadowedNames(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		p.Exec(t, p.db, "create schema scratch; grant all on schema scratch to "+p.role)
@@ -116,7 +124,11 @@ func TestAttackShadowedNames(t *testing.T) {
 	})
 }
 
-// The attacker changes, replaces, borrows or reads what is ours.
+// TestAttackOurObjects: the attacker changes, replaces, borrows or reads what is ours.
+//
+// Must: Everything is refused, and jwt() answers as before.
+// Dialects: sql
+// Not native: its objects belong to a superuser
 func TestAttackOurObjects(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		p.Exec(t, p.db, "create schema scratch; grant all on schema scratch to "+p.role)
@@ -183,8 +195,12 @@ func TestAttackOurObjects(t *testing.T) {
 	})
 }
 
-// The attacker may create schemas. Before the installation he makes one of our name, with a view that runs his function as the
-// superuser who looks or installs.
+// TestAttackPlantedSchema: the attacker may create schemas. Before the installation he makes one of our name, with a view that
+// runs his function as the superuser who looks or installs.
+//
+// Must: Neither status nor installation nor removal believes the schema, and nothing of his is run.
+// Dialects: sql
+// Not native: CREATE EXTENSION is PostgreSQL's
 func TestAttackPlantedSchema(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Newest(t))
 	db := c.NewDatabase(t)
@@ -223,7 +239,11 @@ func TestAttackPlantedSchema(t *testing.T) {
 	}
 }
 
-// The attacker may create in the schema of jwt() and is there first: the installation stops, and nothing of it is left.
+// TestAttackPlantedFunction: the attacker may create in the schema of jwt() and is there first.
+//
+// Must: The installation stops, and nothing of it is left.
+// Dialects: sql
+// Not native: CREATE EXTENSION is PostgreSQL's
 func TestAttackPlantedFunction(t *testing.T) {
 	c := pgtest.Start(t, pgtest.Newest(t))
 	db := c.NewDatabase(t)

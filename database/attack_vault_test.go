@@ -15,9 +15,13 @@ import (
 	"github.com/claimpool/claimpool/trusted"
 )
 
-// The attacker guesses ada's passphrase, from one connection and from many at once. He rolls every guess back, in a transaction or
-// a subtransaction, so that no table could remember it. He may try about ten times and then once a second, whatever he does; so
-// may he a name without an account, which looks the same; and the owner of another name is not kept out.
+// TestAttackGuessAPassphrase: the attacker guesses ada's passphrase, from one connection and from many at once. He rolls every
+// guess back, in a transaction or a subtransaction, so that no table could remember it.
+//
+// Must: He may try about ten times and then once a second, whatever he does; so may he a name without an account, which looks
+// the same; and the owner of another name is not kept out.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
 func TestAttackGuessAPassphrase(t *testing.T) {
 	withSessions(t, func(t *testing.T, p *prepared, admin *pgx.Conn) {
 		for _, name := range []string{"ada", "nobody"} {
@@ -74,7 +78,12 @@ func TestAttackGuessAPassphrase(t *testing.T) {
 	})
 }
 
-// The attacker has a session that has ended: he kept its id, the transaction in which it was resumed, and a connection that has it.
+// TestAttackReplayAfterLogout: the attacker has a session that has ended: he kept its id, the transaction in which it was
+// resumed, and a connection that has it.
+//
+// Must: None of them is the session any more.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
 func TestAttackReplayAfterLogout(t *testing.T) {
 	withSessions(t, func(t *testing.T, p *prepared, admin *pgx.Conn) {
 		for _, end := range []string{"select claimpool_vault.logout($1)::text", "revoke"} {
@@ -114,7 +123,11 @@ func TestAttackReplayAfterLogout(t *testing.T) {
 	})
 }
 
-// The attacker has read the tables, from a backup say: what is in them opens nothing. And as an ordinary role he cannot read them.
+// TestAttackReadTheVault: the attacker has read the tables, from a backup say.
+//
+// Must: What is in them opens nothing. And as an ordinary role he cannot read them.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
 func TestAttackReadTheVault(t *testing.T) {
 	withSessions(t, func(t *testing.T, p *prepared, admin *pgx.Conn) {
 		s := p.login(t)
@@ -159,8 +172,12 @@ func TestAttackReadTheVault(t *testing.T) {
 	})
 }
 
-// The attacker has another login role, and ada's session or ticket, or one of his own; he wants hers. He changes every part of a
-// ticket, and writes into the settings what he likes.
+// TestAttackAnothersSession: the attacker has another login role, and ada's session or ticket, or one of his own; he wants
+// hers. He changes every part of a ticket, and writes into the settings what he likes.
+//
+// Must: He gets none but his own.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
 func TestAttackAnothersSession(t *testing.T) {
 	withSessions(t, func(t *testing.T, p *prepared, admin *pgx.Conn) {
 		mallory := *p
@@ -215,7 +232,11 @@ func TestAttackAnothersSession(t *testing.T) {
 	})
 }
 
-// The attacker plants names in front of ours, as he does against jwt(); what runs as the owner must not see them.
+// TestAttackShadowTheVault: the attacker plants names in front of ours, as he does against jwt().
+//
+// Must: What runs as the owner must not see them.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
 func TestAttackShadowTheVault(t *testing.T) {
 	withSessions(t, func(t *testing.T, p *prepared, admin *pgx.Conn) {
 		p.Exec(t, p.db, "create schema his; grant all on schema his to public")
@@ -262,7 +283,11 @@ func TestAttackShadowTheVault(t *testing.T) {
 	})
 }
 
-// The attacker is a client of a transaction pool, right behind ada on the same server connections: her session is not there.
+// TestAttackVaultBehindAPool: the attacker is a client of a transaction pool, right behind ada on the same server connections.
+//
+// Must: Her session is not there.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
 func TestAttackVaultBehindAPool(t *testing.T) {
 	withSessions(t, func(t *testing.T, p *prepared, admin *pgx.Conn) {
 		issuer := pgtest.NewIssuer(t, "https://issuer.test")

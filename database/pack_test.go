@@ -125,7 +125,11 @@ func TestPackFunctions(t *testing.T) {
 	})
 }
 
-// The attacker sets what the originals of these functions read, and puts objects of his own in the way.
+// TestAttackPacks: the attacker sets what the originals of these functions read, and puts objects of his own in the way.
+//
+// Must: The functions answer from the verified context alone.
+// Dialects: sql
+// Not native: the packs are functions in SQL over jwt(), the same for both
 func TestAttackPacks(t *testing.T) {
 	eachVersion(t, func(t *testing.T, p *prepared) {
 		p.installPacks(t)

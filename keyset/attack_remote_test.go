@@ -23,8 +23,10 @@ import (
 	"github.com/claimpool/claimpool/pgtest"
 )
 
-// The attacker sends tokens with kids that nobody knows, many at once, to make us hammer the issuer or hold all logins; the issuer is
-// slow on top. One fetch is all that he gets, few logins wait, all others are answered at once, and honest ones never wait.
+// TestAttackUnknownKIDStorm: the attacker sends tokens with kids that nobody knows, many at once, to make us hammer the issuer
+// or hold all logins; the issuer is slow on top.
+//
+// Must: One fetch is all that he gets, few logins wait, all others are answered at once, and honest ones never wait.
 func TestAttackUnknownKIDStorm(t *testing.T) {
 	p := pgtest.StartProvider(t)
 	p.Publish(jwk(&ecKey().PublicKey, "a", "", ""))
@@ -73,7 +75,9 @@ func TestAttackUnknownKIDStorm(t *testing.T) {
 	}
 }
 
-// The attacker's tokens meet an issuer that is down from the start: they cost one fetch, too.
+// TestAttackStormDuringAnOutage: the attacker's tokens meet an issuer that is down from the start.
+//
+// Must: They cost one fetch, too.
 func TestAttackStormDuringAnOutage(t *testing.T) {
 	p := pgtest.StartProvider(t)
 	p.Instead(pgtest.DiscoveryPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
@@ -92,8 +96,10 @@ func TestAttackStormDuringAnOutage(t *testing.T) {
 	}
 }
 
-// The attacker has stolen a key, the issuer has removed it, and the attacker keeps us from hearing of it. That helps him until
-// stale_after, and no longer; and not at all where we can reach the issuer.
+// TestAttackKeepARemovedKey: the attacker has stolen a key, the issuer has removed it, and the attacker keeps us from hearing
+// of it.
+//
+// Must: That helps him until stale_after, and no longer; and not at all where we can reach the issuer.
 func TestAttackKeepARemovedKey(t *testing.T) {
 	p := pgtest.StartProvider(t)
 	p.Publish(jwk(&ecKey().PublicKey, "stolen", "", ""))
@@ -117,7 +123,9 @@ func TestAttackKeepARemovedKey(t *testing.T) {
 	}
 }
 
-// The attacker controls another server, or the way to one, and gets the issuer's to send us there.
+// TestAttackRedirectedKeys: the attacker controls another server, or the way to one, and gets the issuer's to send us there.
+//
+// Must: No redirect leads to another origin, and nothing is taken from there.
 func TestAttackRedirectedKeys(t *testing.T) {
 	evil, plain := pgtest.StartProvider(t), pgtest.StartPlainProvider(t)
 	for _, other := range []*pgtest.Provider{evil, plain} {
@@ -139,7 +147,10 @@ func TestAttackRedirectedKeys(t *testing.T) {
 	}
 }
 
-// The attacker's issuer describes itself as another, or the issuer's description names keys that cannot be believed.
+// TestAttackDiscoveryOfAnother: the attacker's issuer describes itself as another, or the issuer's description names keys that
+// cannot be believed.
+//
+// Must: Such a description is refused.
 func TestAttackDiscoveryOfAnother(t *testing.T) {
 	for want, document := range map[string]string{
 		"that of the issuer \"https://id.example.com\"": `{"issuer":"https://id.example.com","jwks_uri":"URL/jwks"}`,
@@ -162,7 +173,9 @@ func TestAttackDiscoveryOfAnother(t *testing.T) {
 	}
 }
 
-// The attacker stands in the way to the issuer, with a certificate of his own.
+// TestAttackInTheMiddle: the attacker stands in the way to the issuer, with a certificate of his own.
+//
+// Must: No key of his is taken.
 func TestAttackInTheMiddle(t *testing.T) {
 	p, other := pgtest.StartProvider(t), pgtest.StartProvider(t)
 	p.Publish(jwk(edKey().Public(), "evil", "", ""))
@@ -186,8 +199,10 @@ func TestAttackInTheMiddle(t *testing.T) {
 	}
 }
 
-// The attacker can change what the issuer's web server publishes, but not what its authority signs: he puts a key of his own beside,
-// or under, certificates that are not for it.
+// TestAttackKeysWithoutAuthority: the attacker can change what the issuer's web server publishes, but not what its authority
+// signs: he puts a key of his own beside, or under, certificates that are not for it.
+//
+// Must: Only a key with the certificate of the authority for it is taken.
 func TestAttackKeysWithoutAuthority(t *testing.T) {
 	ca, other := pgtest.NewCA(t), pgtest.NewCA(t)
 	good, his := ca.Server(t, "issuer"), other.Server(t, "issuer")
@@ -229,8 +244,11 @@ func TestAttackKeysWithoutAuthority(t *testing.T) {
 	}
 }
 
-// Where the environment names a proxy, nothing goes past it; and the proxy, which is not the issuer, sees only TLS. The environment
-// counts from the start of a program, so this runs in a process of its own.
+// TestAttackPastTheProxy: the attacker waits for requests to the issuer that go past the proxy which the environment names; or
+// he is that proxy.
+//
+// Must: Where the environment names a proxy, nothing goes past it; and the proxy, which is not the issuer, sees only TLS. The
+// environment counts from the start of a program, so this runs in a process of its own.
 func TestAttackPastTheProxy(t *testing.T) {
 	if where := os.Getenv("KEYSET_TEST_DISCOVERY"); where != "" {
 		p := &pgtest.Provider{URL: where, CAFile: os.Getenv("KEYSET_TEST_CA")}

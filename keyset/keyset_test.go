@@ -201,7 +201,8 @@ func TestRFC7517(t *testing.T) {
 }
 
 // TestAttackOpenSecret: the attacker has an account on the machine, and the secret's file is open to him: he could sign.
-// Such a file is not taken at all, so that somebody notices.
+//
+// Must: Such a file is not taken at all, so that somebody notices.
 func TestAttackOpenSecret(t *testing.T) {
 	content := []byte("0123456789abcdef0123456789abcdef\n")
 	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o440: true, 0o644: false, 0o604: false, 0o602: false, 0o660: false, 0o777: false} {

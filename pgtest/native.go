@@ -88,6 +88,14 @@ type Native struct {
 // StartNative runs such a cluster for one test.
 func StartNative(t testing.TB, inst cluster.Installation, options ...Option) *Native {
 	t.Helper()
+	n, loaded := newNative(t, inst)
+	n.Cluster = Start(t, inst, append(options, loaded...)...)
+	return n
+}
+
+// newNative makes a key, and says what a cluster must be started with.
+func newNative(t testing.TB, inst cluster.Installation) (*Native, []Option) {
+	t.Helper()
 	secret := make([]byte, 32)
 	rand.Read(secret)
 	key, err := trusted.ParseNativeKey([]byte("x25519:k1:" + base64.RawURLEncoding.EncodeToString(secret)))
@@ -95,8 +103,29 @@ func StartNative(t testing.TB, inst cluster.Installation, options ...Option) *Na
 		t.Fatal(err)
 	}
 	n := &Native{Key: key, library: extension(t, inst.Major)}
-	n.Cluster = Start(t, inst, append(options,
-		WithSetting("shared_preload_libraries", n.library), WithSetting("claimpool.proxy_keys", key.Setting()))...)
+	return n, []Option{WithSetting("shared_preload_libraries", n.library), WithSetting("claimpool.proxy_keys", key.Setting())}
+}
+
+var sharedNative = struct {
+	sync.Mutex
+	clusters map[int]*Native
+}{clusters: map[int]*Native{}}
+
+// SharedNative is Shared with the extension loaded: one cluster per version for all tests of this process.
+func SharedNative(t testing.TB, inst cluster.Installation) *Native {
+	t.Helper()
+	sharedNative.Lock()
+	defer sharedNative.Unlock()
+	n := sharedNative.clusters[inst.Major]
+	if n == nil {
+		var options []Option
+		var err error
+		n, options = newNative(t, inst)
+		if n.Cluster, err = start(inst, options); err != nil {
+			t.Fatal(err)
+		}
+		sharedNative.clusters[inst.Major] = n
+	}
 	return n
 }
 

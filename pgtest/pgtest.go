@@ -103,6 +103,21 @@ func cacheDir() string {
 	return filepath.Join(filepath.Dir(filepath.Dir(file)), ".cache")
 }
 
+// Leases is how many hand-overs an attack that hammers them has to hold: few in make test; ATTACK_LEASES, which make attack sets
+// to 12,000, says another number.
+func Leases(t testing.TB, few int) int {
+	t.Helper()
+	text := os.Getenv("ATTACK_LEASES")
+	if text == "" {
+		return few
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("ATTACK_LEASES=%q is no number of leases", text)
+	}
+	return n
+}
+
 // Option changes how a cluster is made.
 type Option func(*cluster.Options)
 

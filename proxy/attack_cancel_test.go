@@ -9,13 +9,17 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/wire"
 )
 
-// TestAttackCancelBackends: PostgreSQL lets a role cancel what its other sessions do, so the attacker calls pg_cancel_backend on
-// every server connection of the pool, without end, while two identities take turns on one of them. The cancels hit the
-// hand-over at every point. Queries may fail with 57014, and a request may have to be tried again; nobody ever sees foreign
-// rows, or none where there are some.
+// TestAttackCancelBackends: PostgreSQL lets a role cancel what its other sessions do, so the attacker calls pg_cancel_backend
+// on every server connection of the pool, without end, while two identities take turns on one of them. The cancels hit the
+// hand-over at every point.
+//
+// Must: Queries may fail with 57014, and a request may have to be tried again; nobody ever sees foreign rows, or none where
+// there are some.
+// Dialects: sql, native, pgbouncer
 func TestAttackCancelBackends(t *testing.T) {
 	eachTenants(t, 2, func(t *testing.T, f *tenants) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -31,7 +35,7 @@ func TestAttackCancelBackends(t *testing.T) {
 			}
 		})
 		conns := map[string]*pgx.Conn{"t1": f.connect(t, "t1"), "t2": f.connect(t, "t2"), "t3": f.connect(t, "t3")}
-		const turns = 700
+		turns := pgtest.Leases(t, 900) / 3
 		hits, err := alternate(t.Context(), conns, turns, func(err error) bool { return strings.Contains("57014 57P03", sqlState(err)) })
 		stop()
 		wg.Wait()
@@ -47,8 +51,10 @@ func TestAttackCancelBackends(t *testing.T) {
 }
 
 // TestAttackCancelRequests: the attacker has a key for cancelling his own queries. He sends it thousands of times, while he
-// works, while he does nothing, and with every bit changed, and hopes to hit the client that has his server next. Nobody
-// else's query may be cancelled.
+// works, while he does nothing, and with every bit changed, and hopes to hit the client that has his server next.
+//
+// Must: Nobody else's query may be cancelled.
+// Dialects: sql, native, pgbouncer
 func TestAttackCancelRequests(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -76,7 +82,7 @@ func TestAttackCancelRequests(t *testing.T) {
 			}
 		})
 		conns := map[string]*pgx.Conn{"t1": f.connect(t, "t1"), "t2": f.connect(t, "t2")}
-		const turns = 100
+		turns := pgtest.Leases(t, 120) / 2
 		if _, err := alternate(t.Context(), conns, turns, nil); err != nil {
 			t.Error(err)
 		}

@@ -11,8 +11,12 @@ import (
 )
 
 // TestAttackLeaveBehindAHeldRequest: in the native dialect a request waits for the answer to the one before it. The attacker
-// sends one that waits for an answer which never comes, behind a batch without its Sync, and closes the connection: the server
-// must be free for the next client.
+// sends one that waits for an answer which never comes, behind a batch without its Sync, and closes the connection.
+//
+// Must: The server must be free for the next client.
+// Dialects: native
+// Not sql: no request of a client waits for another there
+// Not pgbouncer: no request of a client waits for another there
 func TestAttackLeaveBehindAHeldRequest(t *testing.T) {
 	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
 		f := startNative(t, inst, poolOf(1))
@@ -61,7 +65,11 @@ func TestNativeTakesHalfOfTheNextRequest(t *testing.T) {
 	})
 }
 
-// TestAttackExpiryInTheQueue: the attacker's request waits for a server when his token ends. It must not begin behind that.
+// TestAttackExpiryInTheQueue: the attacker's request waits for a server when his token ends.
+//
+// Must: It must not begin behind that.
+// Dialects: sql, native
+// Not pgbouncer: it takes no tokens
 func TestAttackExpiryInTheQueue(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		b := f.connect(t, "t2")

@@ -8,19 +8,21 @@ import (
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/auth"
-	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/pool"
-	"github.com/claimpool/claimpool/trusted"
 )
 
 // TestAttackAlmostTheSameIdentity: the attacker has tokens that differ from the victim's in one thing only: the tenant, the
-// issuer, a claim deep inside, the id of the token. Each client must see its own claims to the byte, on one server
-// connection, and a session that one identity left must not serve the other.
+// issuer, a claim deep inside, the id of the token.
+//
+// Must: Each client must see its own claims to the byte, on one server connection, and a session that one identity left must
+// not serve the other.
+// Dialects: sql, native
+// Not pgbouncer: it knows no identities
 func TestAttackAlmostTheSameIdentity(t *testing.T) {
-	pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
 		one, two := pgtest.NewIssuer(t, "https://issuer.one"), pgtest.NewIssuer(t, "https://issuer.two")
-		f := startTenants(t, inst, func(o *pgtest.ProxyOptions) {
+		f := start(t, func(o *pgtest.ProxyOptions) {
 			poolOf(1)(o)
 			o.Rules = []auth.Rule{
 				{Name: "nobody", Users: []string{"nobody"}, TLS: auth.TLSAny, Method: claimpool.MethodTrust},
@@ -39,6 +41,7 @@ func TestAttackAlmostTheSameIdentity(t *testing.T) {
 			one.Mint("sub", same(map[string]any{"roles": map[string]any{"deep": []int{2}}})), one.Mint("sub", same(map[string]any{"jti": "2"})),
 			one.Mint("Sub", same(nil)), two.Mint("sub", same(nil)), one.Mint("sub", same(map[string]any{"tenant_id": nil})),
 		}
+		nobodys := map[string]string{sql: "NULL nobody 0", native: "{} nobody 0"} // there is no hand-over without claims
 		const ask = "SELECT concat_ws(' ', jwt('iss'), jwt('sub'), jwt('jti'), jwt('roles'), coalesce(jwt('tenant_id'), 'none'), pg_backend_pid())"
 		var conns []*pgx.Conn
 		var first []string
@@ -63,7 +66,7 @@ func TestAttackAlmostTheSameIdentity(t *testing.T) {
 				if got := value(t, c, ask); got != first[i] {
 					t.Errorf("identity %d: %q, before %q", i, got, first[i])
 				}
-				if got := value(t, nobody, "SELECT concat_ws(' ', coalesce(jwt()::text, 'NULL'), ("+whoami+"))"); got != "NULL nobody 0" {
+				if got := value(t, nobody, "SELECT concat_ws(' ', coalesce(jwt()::text, 'NULL'), ("+whoami+"))"); got != nobodys[f.dialect] {
 					t.Errorf("a client without claims sees %q", got)
 				}
 			}
@@ -72,78 +75,96 @@ func TestAttackAlmostTheSameIdentity(t *testing.T) {
 }
 
 // TestAttackSessionModeLeavesNothing: in session mode the attacker fills his session and leaves by every door: politely, by a
-// reset of the connection, inside a transaction. The next client of the server finds a new session, even when it is of the
-// same identity.
+// reset of the connection, inside a transaction.
+//
+// Must: The next client of the server finds a new session, even when it is of the same identity.
+// Dialects: sql, native
+// Not pgbouncer: only its transaction mode is compared
 func TestAttackSessionModeLeavesNothing(t *testing.T) {
-	for _, next := range []string{"t1", "t2"} {
-		t.Run("next is "+next, func(t *testing.T) {
-			f := startTenants(t, pgtest.Newest(t), inMode(pool.Session, 1))
-			for name, leave := range map[string]func(*peer){
-				"goodbye":                       func(p *peer) { p.leave() },
-				"connection closed":             func(p *peer) { p.Close() },
-				"closed in a transaction":       func(p *peer) { p.ask("BEGIN; DELETE FROM note"); p.Close() },
-				"closed in a failed one":        func(p *peer) { p.ask("BEGIN; SELECT 1/0"); p.Close() },
-				"goodbye after its own discard": func(p *peer) { p.ask("DISCARD ALL; CREATE TEMP TABLE loot()"); p.leave() },
-			} {
-				a := f.raw(t, "t1")
-				a.ask("CREATE TEMP TABLE note (tenant text)")
-				a.ask("PREPARE q AS SELECT 1")
-				a.ask("SET search_path = evil; SET statement_timeout = 20; SET row_security = off; LISTEN gossip")
-				a.ask("SELECT pg_advisory_lock(42)")
-				leave(a)
-				b := f.raw(t, next)
-				if got := b.one(whoami); got != own(next) {
-					t.Errorf("%s: the next client sees %q", name, got)
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		for _, next := range []string{"t1", "t2"} {
+			t.Run("next is "+next, func(t *testing.T) {
+				f := start(t, inMode(pool.Session, 1))
+				for name, leave := range map[string]func(*peer){
+					"goodbye":                       func(p *peer) { p.leave() },
+					"connection closed":             func(p *peer) { p.Close() },
+					"closed in a transaction":       func(p *peer) { p.ask("BEGIN; DELETE FROM note"); p.Close() },
+					"closed in a failed one":        func(p *peer) { p.ask("BEGIN; SELECT 1/0"); p.Close() },
+					"goodbye after its own discard": func(p *peer) { p.ask("DISCARD ALL; CREATE TEMP TABLE loot()"); p.leave() },
+				} {
+					a := f.raw(t, "t1")
+					a.ask("CREATE TEMP TABLE note (tenant text)")
+					a.ask("PREPARE q AS SELECT 1")
+					a.ask("SET search_path = evil; SET statement_timeout = 20; SET row_security = off; LISTEN gossip")
+					a.ask("SELECT pg_advisory_lock(42)")
+					leave(a)
+					b := f.raw(t, next)
+					if got := b.one(whoami); got != own(next) {
+						t.Errorf("%s: the next client sees %q", name, got)
+					}
+					b.expect("EXECUTE q", "E(26000) Z(I)")
+					b.expect("SELECT count(*) FROM pg_temp.loot", "E(42P01) Z(I)")
+					b.expect("SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), (SELECT count(*) FROM pg_listening_channels()), current_setting('statement_timeout')",
+						"T D(0,0,0) C(SELECT 1) Z(I)")
+					b.leave()
+					f.atRest(t, 0, 1)
 				}
-				b.expect("EXECUTE q", "E(26000) Z(I)")
-				b.expect("SELECT count(*) FROM pg_temp.loot", "E(42P01) Z(I)")
-				b.expect("SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), (SELECT count(*) FROM pg_listening_channels()), current_setting('statement_timeout')",
-					"T D(0,0,0) C(SELECT 1) Z(I)")
-				b.leave()
-				f.atRest(t, 0, 1)
-			}
-		})
-	}
-}
-
-// TestAttackStatementMode: the attacker tries to keep a server, or to leave a transaction to the next client, where only single
-// statements are allowed.
-func TestAttackStatementMode(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), inMode(pool.Statement, 1))
-	b := f.connect(t, "t2")
-	for _, sql := range []string{
-		"BEGIN", "START TRANSACTION", "SELECT 1; BEGIN", "BEGIN; SELECT 1/0", "COMMIT; BEGIN", "BEGIN; SAVEPOINT a",
-	} {
-		a := f.raw(t, "t1")
-		a.query(sql)
-		got := everything(a)
-		if want := "E(0A000 fatal) EOF "; len(got) < len(want) || got[len(got)-len(want):] != want {
-			t.Errorf("%s was answered %s", sql, got)
+			})
 		}
-		mustBe(t, b, "t2")
-	}
-	a := f.raw(t, "t1")
-	a.expect("BEGIN; SELECT count(*) FROM note; COMMIT", "C(BEGIN) T D(10) C(SELECT 1) C(COMMIT) Z(I)")
-	mustBe(t, b, "t2")
-}
-
-// TestAttackClaimsInAnotherEncoding: a client changes its encoding. Claims with letters beyond ASCII reach the database as
-// UTF-8 all the same, at the first hand-over and at every renewal.
-func TestAttackClaimsInAnotherEncoding(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), func(o *pgtest.ProxyOptions) {
-		poolOf(1)(o)
-		o.Dialect.(*trusted.SQL).Window = 200 * time.Millisecond
 	})
-	for _, encoding := range []string{"LATIN1", "SJIS", "EUC_JP", "GB18030", "SQL_ASCII"} {
-		c := f.connectWith(t, f.issuer.Mint("é€漢字", map[string]any{"tenant_id": "t1", "name": "Zoë 漢字"}))
-		run(t, c, "SET client_encoding = "+encoding)
-		for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
-			var ok bool
-			if err := c.QueryRow(t.Context(), `SELECT jwt('name') = U&'Zo\00EB \6F22\5B57' AND jwt('sub') = U&'\00E9\20AC\6F22\5B57'`).Scan(&ok); err != nil || !ok {
-				t.Errorf("%s: %v, %v", encoding, ok, err)
-				break
+}
+
+// TestAttackStatementMode: the attacker tries to keep a server, or to leave a transaction to the next client, where only
+// single statements are allowed.
+//
+// Must: Anything but single statements ends his connection (0A000), and the next client is served.
+// Dialects: sql, native
+// Not pgbouncer: only its transaction mode is compared
+func TestAttackStatementMode(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, inMode(pool.Statement, 1))
+		b := f.connect(t, "t2")
+		for _, sql := range []string{
+			"BEGIN", "START TRANSACTION", "SELECT 1; BEGIN", "BEGIN; SELECT 1/0", "COMMIT; BEGIN", "BEGIN; SAVEPOINT a",
+		} {
+			a := f.raw(t, "t1")
+			a.query(sql)
+			got := everything(a)
+			if want := "E(0A000 fatal) EOF "; len(got) < len(want) || got[len(got)-len(want):] != want {
+				t.Errorf("%s was answered %s", sql, got)
 			}
+			mustBe(t, b, "t2")
 		}
-		c.Close(t.Context())
-	}
+		a := f.raw(t, "t1")
+		a.expect("BEGIN; SELECT count(*) FROM note; COMMIT", "C(BEGIN) T D(10) C(SELECT 1) C(COMMIT) Z(I)")
+		mustBe(t, b, "t2")
+	})
+}
+
+// TestAttackClaimsInAnotherEncoding: a client changes its encoding, so that the claims of its next hand-over might be read as
+// other text.
+//
+// Must: Claims with letters beyond ASCII reach the database as UTF-8 all the same, at the first hand-over and at every
+// renewal.
+// Dialects: sql, native
+// Not pgbouncer: the test is about claims that a proxy has verified
+func TestAttackClaimsInAnotherEncoding(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, func(o *pgtest.ProxyOptions) {
+			poolOf(1)(o)
+			window(o, 200*time.Millisecond)
+		})
+		for _, encoding := range []string{"LATIN1", "SJIS", "EUC_JP", "GB18030", "SQL_ASCII"} {
+			c := f.connectWith(t, f.issuer.Mint("é€漢字", map[string]any{"tenant_id": "t1", "name": "Zoë 漢字"}))
+			run(t, c, "SET client_encoding = "+encoding)
+			for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+				var ok bool
+				if err := c.QueryRow(t.Context(), `SELECT jwt('name') = U&'Zo\00EB \6F22\5B57' AND jwt('sub') = U&'\00E9\20AC\6F22\5B57'`).Scan(&ok); err != nil || !ok {
+					t.Errorf("%s: %v, %v", encoding, ok, err)
+					break
+				}
+			}
+			c.Close(t.Context())
+		}
+	})
 }

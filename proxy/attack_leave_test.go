@@ -13,8 +13,10 @@ import (
 var copyIn = wire.AppendQuery(nil, "COPY own_notes FROM STDIN")
 
 // TestAttackLeave: the attacker leaves in the middle of everything, politely or not, with one server connection in the pool.
-// What he had begun is undone, and the next client is served at once, by the same server connection only where that is in
-// step, and sees nothing of him.
+//
+// Must: What he had begun is undone, and the next client is served at once, by the same server connection only where that is
+// in step, and sees nothing of him.
+// Dialects: sql, native, pgbouncer
 func TestAttackLeave(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		f.cluster.Exec(t, f.database, "CREATE TABLE own_notes (body text); GRANT ALL ON own_notes TO "+f.role)
@@ -95,9 +97,13 @@ func (f *tenants) busy(t *testing.T) {
 	})
 }
 
-// TestAttackDiscardFails: the attacker makes the reset fail. A statement timeout of 1 ms and hundreds of temporary tables do
-// not: the settings are reset first. A lock that a second session of his holds on his temporary table does: the server
-// connection is closed, the neighbour is served by another one, and what waits for the lock ends with it.
+// TestAttackDiscardFails: the attacker makes the reset fail: with a statement timeout of 1 ms and hundreds of temporary
+// tables, and with a lock that a second session of his holds on his temporary table.
+//
+// Must: The timeout does nothing, because the settings are reset first. With the lock, the server connection is closed, the
+// neighbour is served by another one, and what waits for the lock ends with it.
+// Dialects: sql, native
+// Not pgbouncer: it resets nothing; what that means is TestAttackLeftOverState
 func TestAttackDiscardFails(t *testing.T) {
 	eachTenants(t, 2, func(t *testing.T, f *tenants) {
 		accomplice, a, b := f.connect(t, "t3"), f.connect(t, "t1"), f.connect(t, "t2")
@@ -160,7 +166,10 @@ func (v *victim) check(t *testing.T) {
 }
 
 // TestAttackTerminate: the attacker calls pg_terminate_backend on the shared server connections in every phase of his
-// neighbours' work. Their transactions end with PostgreSQL's own error, never with foreign rows, and the next ones run.
+// neighbours' work.
+//
+// Must: Their transactions end with PostgreSQL's own error, never with foreign rows, and the next ones run.
+// Dialects: sql, native, pgbouncer
 func TestAttackTerminate(t *testing.T) {
 	eachTenants(t, 2, func(t *testing.T, f *tenants) {
 		b, c := &victim{f: f, tenant: "t2"}, &victim{f: f, tenant: "t3"}

@@ -25,10 +25,12 @@ func message(typ byte, body string) []byte {
 	return append(b, body...)
 }
 
-// TestAttackPretendIdle: the attacker wants the proxy to believe that his transaction is over while it is not, so that the next
-// client works inside it, or gets his answers. He mixes the two protocols, leaves Sync out, sends it where it does not
-// count, begins COPY in the middle of a pipeline and answers it before or after its time. Whatever he does, his neighbours
-// are alone on their server connections and get their own rows.
+// TestAttackPretendIdle: the attacker wants the proxy to believe that his transaction is over while it is not, so that the
+// next client works inside it, or gets his answers. He mixes the two protocols, leaves Sync out, sends it where it does not
+// count, begins COPY in the middle of a pipeline and answers it before or after its time.
+//
+// Must: Whatever he does, his neighbours are alone on their server connections and get their own rows.
+// Dialects: sql, native, pgbouncer
 func TestAttackPretendIdle(t *testing.T) {
 	sync, flush := wire.AppendSync(nil), wire.AppendFlush(nil)
 	query := func(sql string) []byte { return wire.AppendQuery(nil, sql) }
@@ -106,7 +108,10 @@ func TestAttackPretendIdle(t *testing.T) {
 }
 
 // TestAttackGarbage: the attacker sends messages that a seeded generator makes: right and wrong types, right and wrong bodies,
-// in every order. His neighbour is not disturbed, and when he is gone, everything is at rest.
+// in every order.
+//
+// Must: His neighbour is not disturbed, and when he is gone, everything is at rest.
+// Dialects: sql, native, pgbouncer
 func TestAttackGarbage(t *testing.T) {
 	eachTenants(t, 3, func(t *testing.T, f *tenants) {
 		b := f.raw(t, "t2")
@@ -173,8 +178,12 @@ func inUse() uint64 {
 	return m.HeapAlloc
 }
 
-// TestAttackMemory: the attacker wants the proxy's memory: with messages of hundreds of megabytes, with headers that promise
-// a gigabyte, with settings by the thousand that the proxy remembers for him. It stays within a few megabytes.
+// TestAttackMemory: the attacker wants the proxy's memory: with messages of hundreds of megabytes, with headers that promise a
+// gigabyte, with settings by the thousand that the proxy remembers for him.
+//
+// Must: It stays within a few megabytes.
+// Dialects: sql, native
+// Not pgbouncer: memory is measured in the test's own process
 func TestAttackMemory(t *testing.T) {
 	const allowed = 16 << 20
 	eachTenants(t, 2, func(t *testing.T, f *tenants) {

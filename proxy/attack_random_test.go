@@ -27,9 +27,12 @@ const (
 
 // TestAttackRandomSQL: fifty tenants share three server connections and send random SQL in every form of the protocol, with
 // errors, transactions, pipelines and COPY; they leave state behind, vanish in every phase, cancel their own requests and,
-// by pg_cancel_backend, their neighbours', and some end their neighbours' server connections. Every row names whose it is, and
-// each must be the tenant's own and the answer to the question that is next; what was acknowledged was done once, what was
-// refused was not done.
+// by pg_cancel_backend, their neighbours', and some end their neighbours' server connections. Every row names whose it is.
+//
+// Must: Each row is the tenant's own and the answer to the question that is next; what was acknowledged was done once, what
+// was refused was not done.
+// Dialects: sql, native
+// Not pgbouncer: it tells of everything that TestAttackLeftOverState leaves there, and the rest would drown in it
 func TestAttackRandomSQL(t *testing.T) {
 	t.Run("sql", func(t *testing.T) {
 		pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {

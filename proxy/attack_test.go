@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,6 +15,7 @@ import (
 	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/trusted"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -21,12 +23,58 @@ import (
 // role and send any bytes of the protocol, and share the server connections with their victims. Everything goes through the
 // real proxy to a real PostgreSQL.
 
-// eachTenants runs an attack on every version, with a pool of the given size.
+// The dialects, as the comments of attacks name them.
+const (
+	sql    = "sql"
+	native = "native"
+)
+
+// eachTenants runs an attack in both dialects on every version, with a pool of the given size.
 func eachTenants(t *testing.T, size int, attack func(t *testing.T, f *tenants)) {
 	t.Helper()
-	pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
-		attack(t, startTenants(t, inst, poolOf(size)))
-	})
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) { attack(t, start(t, poolOf(size))) })
+}
+
+// starter starts a database and a proxy before it, in the dialect and on the version of a subtest.
+type starter func(t *testing.T, change func(*pgtest.ProxyOptions)) *tenants
+
+// eachDialect runs an attack as a subtest for each dialect and version, TestAttackX/sql/pg15; the table of make attack reads
+// the names. The extension is tried on the versions whose headers are there.
+func eachDialect(t *testing.T, dialects []string, attack func(t *testing.T, start starter)) {
+	t.Helper()
+	for _, dialect := range dialects {
+		start, ran := startTenants, false
+		if dialect == native {
+			start = startNative
+		}
+		for _, inst := range pgtest.Versions(t) {
+			if dialect == native && pgtest.Headers(inst.Major) == "" {
+				continue
+			}
+			ran = true
+			t.Run(fmt.Sprintf("%s/pg%d", dialect, inst.Major), func(t *testing.T) {
+				attack(t, func(t *testing.T, change func(*pgtest.ProxyOptions)) *tenants { return start(t, inst, change) })
+			})
+		}
+		if !ran {
+			t.Errorf("no version of PostgreSQL for the dialect %s: run scripts/setup.sh test", dialect)
+		}
+	}
+}
+
+// setting is where the dialect's context would be, for those who try to write it.
+func (f *tenants) setting() string {
+	if f.dialect == native {
+		return "jwt.context"
+	}
+	return trusted.SQLSetting
+}
+
+// window shortens the time for which a seal is good. The native dialect has none.
+func window(o *pgtest.ProxyOptions, d time.Duration) {
+	if dialect, ok := o.Dialect.(*trusted.SQL); ok {
+		dialect.Window = d
+	}
 }
 
 // poolOf gives the proxy a pool of so many servers.
@@ -43,6 +91,14 @@ func inMode(mode pool.Mode, size int) func(*pgtest.ProxyOptions) {
 		poolOf(size)(o)
 		o.Pool.Mode = mode
 	}
+}
+
+// again is the same database before another proxy, which knows nothing yet.
+func (f *tenants) again(t testing.TB) *tenants {
+	t.Helper()
+	second := *f
+	second.Proxy = pgtest.StartProxy(t, f.options)
+	return &second
 }
 
 // raw is a member of a tenant who speaks the protocol by hand.

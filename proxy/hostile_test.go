@@ -13,9 +13,12 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// TestAttackServerSpeaksNonsense: the attacker is the server, or sits in front of it, and answers a query with what no
-// server may say. Its client gets an error where one can still be told, no other client notices, and as soon as the server
-// is itself again everything works.
+// TestAttackServerSpeaksNonsense: the attacker is the server, or sits in front of it, and answers a query with what no server
+// may say.
+//
+// Must: Its client gets an error where one can still be told, no other client notices, and as soon as the server is itself
+// again everything works.
+// Dialects: none
 func TestAttackServerSpeaksNonsense(t *testing.T) {
 	const lost = "E(08006 fatal) EOF"
 	ready := wire.AppendReadyForQuery(nil, 'I')
@@ -91,8 +94,10 @@ func TestAttackServerSpeaksNonsense(t *testing.T) {
 	soon(t, "goroutines at rest", func() bool { return runtime.NumGoroutine() <= before+1 })
 }
 
-// TestAttackServerSpeaksUnasked: the attacker is the server and says something while nobody has asked: no client may be
-// harmed by it.
+// TestAttackServerSpeaksUnasked: the attacker is the server and says something while nobody has asked.
+//
+// Must: No client is harmed by it.
+// Dialects: none
 func TestAttackServerSpeaksUnasked(t *testing.T) {
 	tests := map[string][]byte{
 		"it is ready":            wire.AppendReadyForQuery(nil, 'I'),
@@ -124,8 +129,10 @@ func TestAttackServerSpeaksUnasked(t *testing.T) {
 }
 
 // TestAttackHandoverIsAnsweredWrong: the attacker is the server, or a neighbour who makes it fail, and the hand-over to
-// another identity does not get the answers that it must have. The client's own query must never go out on such a
-// connection; it gets another one, or an error.
+// another identity does not get the answers that it must have.
+//
+// Must: The client's own query must never go out on such a connection; it gets another one, or an error.
+// Dialects: none
 func TestAttackHandoverIsAnsweredWrong(t *testing.T) {
 	tests := map[string][]byte{
 		"an error":            wire.AppendReadyForQuery(report("ERROR", "57014"), 'I'),
@@ -181,7 +188,11 @@ func TestAttackHandoverIsAnsweredWrong(t *testing.T) {
 	})
 }
 
-// TestAttackHandoverWithoutAnAnswer: the server hangs in the middle of a hand-over.
+// TestAttackHandoverWithoutAnAnswer: the attacker is the server, or a neighbour who can make it hang: there is no answer in
+// the middle of a hand-over.
+//
+// Must: After the time for a hand-over the client is served by another connection.
+// Dialects: none
 func TestAttackHandoverWithoutAnAnswer(t *testing.T) {
 	t.Parallel() // it waits for the hand-over's time
 	fake := startFake(t)

@@ -28,18 +28,24 @@ func TestIsolationOff(t *testing.T) {
 	}
 }
 
-// TestAttackIsolationOffUnderAContext: the attacker shares a pool that is said to be without isolation, in a database whose rows
-// hang on the context. The configuration refuses that; should it get through all the same, it must do nothing.
+// TestAttackIsolationOffUnderAContext: the attacker shares a pool that is said to be without isolation, in a database whose
+// rows hang on the context. The configuration refuses that; should it get through all the same, it must do nothing.
+//
+// Must: It does nothing: everybody sees his own rows.
+// Dialects: sql, native
+// Not pgbouncer: it has no such setting
 func TestAttackIsolationOffUnderAContext(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), func(o *pgtest.ProxyOptions) {
-		poolOf(1)(o)
-		o.Pool.Isolation = pool.Off
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, func(o *pgtest.ProxyOptions) {
+			poolOf(1)(o)
+			o.Pool.Isolation = pool.Off
+		})
+		a, b := f.connect(t, "t1"), f.connect(t, "t2")
+		run(t, a, "PREPARE p AS SELECT 1")
+		mustBe(t, b, "t2")
+		if c := code(t, b, "EXECUTE p"); c != "26000" {
+			t.Errorf("another one's statement gives %s", c)
+		}
+		mustBe(t, a, "t1")
 	})
-	a, b := f.connect(t, "t1"), f.connect(t, "t2")
-	run(t, a, "PREPARE p AS SELECT 1")
-	mustBe(t, b, "t2")
-	if c := code(t, b, "EXECUTE p"); c != "26000" {
-		t.Errorf("another one's statement gives %s", c)
-	}
-	mustBe(t, a, "t1")
 }

@@ -11,8 +11,11 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// The attacker has a login, asks for long answers and reads none of them. As PostgreSQL does, the proxy must stop taking
-// requests from him, and not collect the answers; when he reads at last, he gets them all.
+// TestAttackClientThatDoesNotRead: the attacker has a login, asks for long answers and reads none of them.
+//
+// Must: As PostgreSQL does, the proxy must stop taking requests from him, and not collect the answers; when he reads at last,
+// he gets them all.
+// Dialects: none
 func TestAttackClientThatDoesNotRead(t *testing.T) {
 	const queries, size = 1500, 8 << 10
 	fake := startFake(t)

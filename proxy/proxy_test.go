@@ -17,9 +17,10 @@ import (
 	"github.com/claimpool/claimpool/trusted"
 )
 
-// tenants is a database with the SQL dialect and a table under row-level security, behind a proxy.
+// tenants is a database with one of the dialects and a table under row-level security, behind a proxy.
 type tenants struct {
 	*pgtest.Proxy
+	dialect  string // sql or native
 	cluster  *pgtest.Cluster
 	database string
 	role     string
@@ -31,7 +32,7 @@ type tenants struct {
 func startTenants(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
 	t.Helper()
 	c := pgtest.Shared(t, inst)
-	f := &tenants{cluster: c, database: c.NewDatabase(t), issuer: pgtest.NewIssuer(t, "https://issuer.test")}
+	f := &tenants{dialect: sql, cluster: c, database: c.NewDatabase(t), issuer: pgtest.NewIssuer(t, "https://issuer.test")}
 	f.role, f.password = c.NewRole(t)
 	admin := c.Connect(t, f.database, "postgres", "")
 	plan, err := database.PlanInstall(t.Context(), admin, database.Options{})

@@ -202,6 +202,9 @@ func TestTerminateStopsTheScan(t *testing.T) {
 	}
 }
 
+// TestAttackUnknownMessageAfterGoodOnes: the attacker puts a message that no client may send behind good ones, in one write.
+//
+// Must: The good ones go out; the bad one is an error, and neither it nor what follows is forwarded.
 func TestAttackUnknownMessageAfterGoodOnes(t *testing.T) {
 	var r Relay
 	b := append(stream("Q:a"), 'Q', 0xff, 0xff, 0xff, 0xff, 'x')

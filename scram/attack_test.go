@@ -9,8 +9,10 @@ import (
 	"github.com/claimpool/claimpool/scram"
 )
 
-// TestAttackClientFirst: the attacker has a connection and sends first messages that are malformed, endless, or ask for
-// what PostgreSQL refuses. Each must be refused, and the exchange must be dead afterwards.
+// TestAttackClientFirst: the attacker has a connection and sends first messages that are malformed, endless, or ask for what
+// PostgreSQL refuses.
+//
+// Must: Each is refused, and the exchange must be dead afterwards.
 func TestAttackClientFirst(t *testing.T) {
 	tests := []struct {
 		name, in string
@@ -62,8 +64,10 @@ func TestAttackClientFirst(t *testing.T) {
 	}
 }
 
-// TestAttackClientFinal: the attacker has seen a good exchange, and sends its last message with changes: replayed,
-// reordered, cut, prolonged. Only the very message may pass.
+// TestAttackClientFinal: the attacker has seen a good exchange, and sends its last message with changes: replayed, reordered,
+// cut, prolonged.
+//
+// Must: Only the very message may pass.
 func TestAttackClientFinal(t *testing.T) {
 	const proof = "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
 	const nonce = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
@@ -112,8 +116,9 @@ func TestAttackClientFinal(t *testing.T) {
 	}
 }
 
-// TestAttackReplay: the attacker has recorded a whole login, and plays the client's part again on a new connection. The
-// server's half of the nonce is new, so the recorded proof must fail.
+// TestAttackReplay: the attacker has recorded a whole login, and plays the client's part again on a new connection.
+//
+// Must: The server's half of the nonce is new, so the recorded proof must fail.
 func TestAttackReplay(t *testing.T) {
 	a, err := scram.NewAsker(rfcVerifier(t), "freshNonce", scram.Mechanism, nil)
 	if err != nil {
@@ -127,8 +132,9 @@ func TestAttackReplay(t *testing.T) {
 	}
 }
 
-// TestAttackUnknownUser: the attacker tries a user who does not exist, even with a proof that fits the mock verifier's
-// keys. The answers must look like those for a user, and the end must be the same refusal as for a wrong password.
+// TestAttackUnknownUser: the attacker tries a user who does not exist, even with a proof that fits the mock verifier's keys.
+//
+// Must: The answers must look like those for a user, and the end must be the same refusal as for a wrong password.
 func TestAttackUnknownUser(t *testing.T) {
 	v := scram.MockVerifier([]byte("seed"), "nobody", scram.DefaultIterations)
 	a, err := scram.NewAsker(v, rfcServerNonce, scram.Mechanism, nil)
@@ -152,6 +158,8 @@ func TestAttackUnknownUser(t *testing.T) {
 
 // TestAttackHostileServerFirst: the attacker is the server, or sits before it: long nonces and salts (CVE-2026-6665),
 // iteration counts that keep us busy for hours, or so low that our proof gives the password away.
+//
+// Must: Such a server is refused before we compute for it.
 func TestAttackHostileServerFirst(t *testing.T) {
 	const r, s = "r=" + rfcClientNonce + "x", ",s=W22ZaJ0SNY7soEsUEjb6gQ=="
 	tests := map[string]string{
@@ -220,7 +228,8 @@ func TestAttackHostileServerFirst(t *testing.T) {
 }
 
 // TestAttackHostileServerFinal: the attacker is a server that does not know the verifier, but wants to be believed.
-// Whatever it sends at the end, Done must stay false.
+//
+// Must: Whatever it sends at the end, Done must stay false.
 func TestAttackHostileServerFinal(t *testing.T) {
 	tests := map[string]string{
 		"empty":               "",

@@ -136,6 +136,7 @@ test | versions)
 	command -v openssl >/dev/null || install openssl
 	sh scripts/setup-drivers.sh
 	if [ "$goal" = versions ]; then
+		sh database/extension/test/headers.sh 17
 		binaries 14 14.23.0-beta.17 4bfb69335cb48a5243fef0938602b4b7a3f2cfa6f5474cc432ce1e8a10ee519c
 		binaries 15 15.18.0-beta.17 6f52b7139cbbd6e5a354c4213a6993b6d400f17a90f21bc9ed4ca38b230cc182
 		binaries 16 16.14.0-beta.17 dfe7ecd8365ab907786e5f3d69179399f9675ac800153219efb2590257c2d551

@@ -154,8 +154,10 @@ func try(t *testing.T, got *[]byte, tests []hostile) {
 	}
 }
 
-// TestAttackHostileSCRAM: the attacker is, or sits in front of, the server and breaks the rules of SCRAM: to get the
-// password, to be taken for the server, or to crash us or keep us busy. Every try must end in an error, soon and small.
+// TestAttackHostileSCRAM: the attacker is, or sits in front of, the server and breaks the rules of SCRAM: to get the password,
+// to be taken for the server, or to crash us or keep us busy.
+//
+// Must: Every try must end in an error, soon and small.
 func TestAttackHostileSCRAM(t *testing.T) {
 	loggedIn := concat(wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'I'))
 	nonceOf := func(n int) func(string) string {
@@ -189,8 +191,9 @@ func TestAttackHostileSCRAM(t *testing.T) {
 	})
 }
 
-// TestAttackHostileServer: the same attacker breaks the rules of the login around SCRAM, or offers weaker methods. He must
-// not get anything from which the password can be read, and not fill our memory.
+// TestAttackHostileServer: the same attacker breaks the rules of the login around SCRAM, or offers weaker methods.
+//
+// Must: He must not get anything from which the password can be read, and not fill our memory.
 func TestAttackHostileServer(t *testing.T) {
 	ok, ready := wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'I')
 	loggedIn := concat(ok, ready)
@@ -292,9 +295,10 @@ func drip(conn net.Conn) {
 	}
 }
 
-// TestAttackAnswerToSSLRequest: the attacker sits between us and the server and answers our SSLRequest himself. He must
-// not get us to speak without TLS, nor to read bytes that were never encrypted (CVE-2021-23222, CVE-2021-43767), nor to show
-// people an error text of his (CVE-2024-10977).
+// TestAttackAnswerToSSLRequest: the attacker sits between us and the server and answers our SSLRequest himself.
+//
+// Must: He must not get us to speak without TLS, nor to read bytes that were never encrypted (CVE-2021-23222, CVE-2021-43767),
+// nor to show people an error text of his (CVE-2024-10977).
 func TestAttackAnswerToSSLRequest(t *testing.T) {
 	ca := pgtest.NewCA(t)
 	cert := ca.Server(t, "localhost", "127.0.0.1")
@@ -361,8 +365,10 @@ func relay(client, up net.Conn) {
 }
 
 // TestAttackTLSInTheMiddle: the attacker ends our TLS with a certificate of his own, which mode require without a CA takes,
-// and relays to the real server. Channel binding must stop him; taking the offer of channel binding away must not help,
-// because the "y" flag tells the real server.
+// and relays to the real server.
+//
+// Must: Channel binding must stop him; taking the offer of channel binding away must not help, because the "y" flag tells the
+// real server.
 func TestAttackTLSInTheMiddle(t *testing.T) {
 	c := startCluster(t, pgtest.Newest(t), pgtest.NewCA(t))
 	hisCert := pgtest.NewCA(t).Server(t, "localhost").TLS
@@ -402,8 +408,9 @@ func middle(client net.Conn, address string, cert tls.Certificate, hide bool) {
 	relay(tc, us)
 }
 
-// TestAttackCleartextInTheMiddle: on another machine, mode prefer takes any certificate, so the attacker's too; a request for
-// the cleartext password must be refused all the same.
+// TestAttackCleartextInTheMiddle: on another machine, mode prefer takes any certificate, so the attacker's too.
+//
+// Must: A request for the cleartext password must be refused all the same.
 func TestAttackCleartextInTheMiddle(t *testing.T) {
 	his := pgtest.NewCA(t).Server(t, "localhost").TLS
 	var got []byte

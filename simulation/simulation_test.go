@@ -267,9 +267,12 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 // TestAttackEveryInterleaving: the attackers have a scheduler of their own: in thousands of histories, simulated clients send
 // anything, leave in the middle of it, cancel and expire, neighbours cancel and notify, servers die, and every message takes
-// its time, in both dialects and all modes. No request runs under another's context or finds what another has left, no answer
-// goes astray, servers in doubt are closed, nobody waits for ever, and the pool counts right. SIMULATION_SEED replays one
-// history, SIMULATION_RUNS says how many are tried.
+// its time, in both dialects and all modes.
+//
+// Must: No request runs under another's context or finds what another has left, no answer goes astray, servers in doubt are
+// closed, nobody waits for ever, and the pool counts right. SIMULATION_SEED replays one history, SIMULATION_RUNS says how many
+// are tried.
+// Dialects: none
 func TestAttackEveryInterleaving(t *testing.T) {
 	first, runs := uint64(1), number(t, "SIMULATION_RUNS", 200)
 	if seed := number(t, "SIMULATION_SEED", 0); seed > 0 {

@@ -16,9 +16,10 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// TestAttackStuffing: the attacker sits between the victim and us, and puts a StartupMessage of his own behind the
-// victim's SSLRequest, in one segment. CVE-2021-3935: PgBouncer read it as if it came from inside of the victim's TLS.
-// The handshake must fail, and nothing of the plain text may be taken for a start-up.
+// TestAttackStuffing: the attacker sits between the victim and us, and puts a StartupMessage of his own behind the victim's
+// SSLRequest, in one segment. CVE-2021-3935: PgBouncer read it as if it came from inside of the victim's TLS.
+//
+// Must: The handshake fails, and nothing of the plain text may be taken for a start-up.
 func TestAttackStuffing(t *testing.T) {
 	s := newSecrets(t)
 	ssl, attack := wire.AppendSSLRequest(nil), hello30([2]string{"user", "postgres"})
@@ -42,9 +43,10 @@ func TestAttackStuffing(t *testing.T) {
 	}
 }
 
-// TestAttackEndlessNegotiation: the attacker asks for encryption again and again (CVE-2026-6479: the server recursed until
-// its stack was full). Each request is answered once; the second of a kind is an unknown protocol version, as it is for
-// PostgreSQL.
+// TestAttackEndlessNegotiation: the attacker asks for encryption again and again (CVE-2026-6479: the server recursed until its
+// stack was full).
+//
+// Must: Each request is answered once; the second of a kind is an unknown protocol version, as it is for PostgreSQL.
 func TestAttackEndlessNegotiation(t *testing.T) {
 	s := newSecrets(t)
 	ssl, gss := wire.AppendSSLRequest(nil), gssRequest()
@@ -82,8 +84,10 @@ func TestAttackEndlessNegotiation(t *testing.T) {
 	})
 }
 
-// TestAttackOtherProtocols: the attacker makes a browser or another program talk to us, for instance to have its requests
-// or our answers taken for something else. Nobody but PostgreSQL's clients may get an answer.
+// TestAttackOtherProtocols: the attacker makes a browser or another program talk to us, for instance to have its requests or
+// our answers taken for something else.
+//
+// Must: Nobody but PostgreSQL's clients may get an answer.
 func TestAttackOtherProtocols(t *testing.T) {
 	s := newSecrets(t)
 	for name, sent := range map[string]string{
@@ -140,8 +144,10 @@ func TestAttackOtherProtocols(t *testing.T) {
 	})
 }
 
-// TestAttackLengths: the attacker announces lengths that are too short, too long, or wrap around (CVE-2026-6664: a
-// pooler crashed on them before any login). Each must be refused before memory is spent on it.
+// TestAttackLengths: the attacker announces lengths that are too short, too long, or wrap around (CVE-2026-6664: a pooler
+// crashed on them before any login).
+//
+// Must: Each is refused before memory is spent on it.
 func TestAttackLengths(t *testing.T) {
 	const invalid = "invalid length of startup packet"
 	for name, tt := range map[string]struct {
@@ -179,8 +185,9 @@ func TestAttackLengths(t *testing.T) {
 	})
 }
 
-// TestAttackBadCancel: the attacker sends cancel requests with keys of wrong lengths. They must end without an answer, like
-// every cancel request: an answer would tell him whether he guessed well.
+// TestAttackBadCancel: the attacker sends cancel requests with keys of wrong lengths.
+//
+// Must: They end without an answer, like every cancel request: an answer would tell him whether he guessed well.
 func TestAttackBadCancel(t *testing.T) {
 	for name, body := range map[string]string{
 		"no process id": "\x04\xd2\x16\x2e",
@@ -201,6 +208,8 @@ func TestAttackBadCancel(t *testing.T) {
 }
 
 // TestAttackMalformedStartup: the attacker sends start-up packets whose parameters do not fit the packet.
+//
+// Must: Each is refused with 08P01, an unknown version with 0A000.
 func TestAttackMalformedStartup(t *testing.T) {
 	for name, body := range map[string]string{
 		"version only":         "\x00\x03\x00\x00",
@@ -225,8 +234,10 @@ func TestAttackMalformedStartup(t *testing.T) {
 	}
 }
 
-// TestAttackAnnounceAndStall: the attacker opens many connections, announces the longest packet on each, and sends a few
-// bytes of it. Each may hold little memory (slowloris).
+// TestAttackAnnounceAndStall: the attacker opens many connections, announces the longest packet on each, and sends a few bytes
+// of it.
+//
+// Must: Each may hold little memory (slowloris).
 func TestAttackAnnounceAndStall(t *testing.T) {
 	sent := append(binary.BigEndian.AppendUint32(nil, 10_004), 0, 3)
 	var before, after runtime.MemStats

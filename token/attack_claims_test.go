@@ -12,8 +12,10 @@ import (
 
 // Attacks on the form of a token and on its claims.
 
-// TestAttackCritical: the attacker asks for an extension that changes what the token means, in the hope that it is
-// ignored (RFC 7515, section 4.1.11; RFC 7797: an unencoded payload).
+// TestAttackCritical: the attacker asks for an extension that changes what the token means, in the hope that it is ignored
+// (RFC 7515, section 4.1.11; RFC 7797: an unencoded payload).
+//
+// Must: A token with "crit" is refused.
 func TestAttackCritical(t *testing.T) {
 	for _, member := range []string{`"crit":["exp"]`, `"crit":[]`, `"crit":null`, `"crit":"exp"`, `"crit":["b64"],"b64":false`,
 		`"crit":["b64"],"b64":true`, `"b64":false`, `"b64":true`, `"crit":["http://example.com/x"],"http://example.com/x":1`, `"\u0063rit":["x"]`} {
@@ -24,8 +26,10 @@ func TestAttackCritical(t *testing.T) {
 	}
 }
 
-// TestAttackDuplicateNames: the attacker has got an issuer to write a name twice, so that we read one value and
-// PostgreSQL the other.
+// TestAttackDuplicateNames: the attacker has got an issuer to write a name twice, so that we read one value and PostgreSQL the
+// other.
+//
+// Must: A token with a name twice, at any depth, is refused.
 func TestAttackDuplicateNames(t *testing.T) {
 	for _, header := range []string{`{"alg":"EdDSA","alg":"none"}`, `{"alg":"none","alg":"EdDSA"}`, `{"alg":"EdDSA","\u0061lg":"HS256"}`,
 		`{"alg":"EdDSA","kid":"ed","kid":"other"}`, `{"alg":"EdDSA","x":{"a":1,"a":1}}`, `{"alg":"EdDSA","Kid":"ed"}`, `{"alg":"EdDSA","\u212aid":"ed"}`} {
@@ -43,8 +47,10 @@ func TestAttackDuplicateNames(t *testing.T) {
 	}
 }
 
-// TestAttackMalleable: the attacker has one good token and writes it in other ways, so that a list of refused or used
-// tokens does not know it any more. There is one way only to write a token.
+// TestAttackMalleable: the attacker has one good token and writes it in other ways, so that a list of refused or used tokens
+// does not know it any more.
+//
+// Must: There is one way only to write a token.
 func TestAttackMalleable(t *testing.T) {
 	good := string(claims(goodClaims))
 	if _, err := edVerifier().Verify([]byte(good)); err != nil {
@@ -97,8 +103,10 @@ func flipUnused(c byte) byte {
 	return alphabet[strings.IndexByte(alphabet, c)^1]
 }
 
-// TestAttackTamper: the attacker has a good token and changes any single character, or swaps a part with that of another
-// good token.
+// TestAttackTamper: the attacker has a good token and changes any single character, or swaps a part with that of another good
+// token.
+//
+// Must: Every change is refused.
 func TestAttackTamper(t *testing.T) {
 	v := edVerifier()
 	good := claims(goodClaims)
@@ -119,8 +127,10 @@ func TestAttackTamper(t *testing.T) {
 	}
 }
 
-// TestAttackResources: the attacker sends what is dear to read: a million dots (CVE-2025-30204), megabytes, deep nesting,
-// long numbers, many names. Each is refused, and costs little memory.
+// TestAttackResources: the attacker sends what is dear to read: a million dots (CVE-2025-30204), megabytes, deep nesting, long
+// numbers, many names.
+//
+// Must: Each is refused, and costs little memory.
 func TestAttackResources(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 8000) + "1" + strings.Repeat("}", 8000)
 	for _, tc := range []struct {
@@ -156,7 +166,9 @@ func TestAttackResources(t *testing.T) {
 	}
 }
 
-// TestAttackNesting stands on both sides of the limit.
+// TestAttackNesting: the attacker nests claims as deep as he may, and one deeper.
+//
+// Must: The limit stands where it is said to stand.
 func TestAttackNesting(t *testing.T) {
 	nested := func(levels int) []byte { // the payload itself is the first level
 		return claims(strings.TrimSuffix(goodClaims, "}") + `,"x":` + strings.Repeat("[", levels-1) + strings.Repeat("]", levels-1) + "}")
@@ -170,6 +182,8 @@ func TestAttackNesting(t *testing.T) {
 
 // TestAttackText: the attacker has claims with text that two programs read differently, or that PostgreSQL cannot store:
 // broken UTF-8, halves of surrogate pairs, U+0000 (CVE-2025-1094 began with such bytes).
+//
+// Must: Text that is not the same for everybody is refused.
 func TestAttackText(t *testing.T) {
 	for name, value := range map[string]string{
 		"overlong slash":         "\"\xc0\xaf\"",
@@ -218,8 +232,9 @@ func TestAttackText(t *testing.T) {
 	}
 }
 
-// TestAttackTimes: the attacker has a token whose issuer is careless about times; or an old one. What is not a plain
-// number in a plain range is never taken for "no limit".
+// TestAttackTimes: the attacker has a token whose issuer is careless about times; or an old one.
+//
+// Must: What is not a plain number in a plain range is never taken for "no limit".
 func TestAttackTimes(t *testing.T) {
 	for _, tc := range []struct {
 		claim, value string
@@ -277,6 +292,8 @@ func TestAttackTimes(t *testing.T) {
 }
 
 // TestAttackAudience: the attacker has a good token that the same issuer made for another service.
+//
+// Must: It is refused for its audience.
 func TestAttackAudience(t *testing.T) {
 	for _, tc := range []struct {
 		aud  string // the claim; "" leaves it out
@@ -318,8 +335,10 @@ func TestAttackAudience(t *testing.T) {
 	})
 }
 
-// TestAttackIssuer: the attacker has a good token of another issuer, or of a key that belongs to another issuer; or
-// writes the issuer so that it almost fits (CVE-2021-21378: an unknown issuer was let through).
+// TestAttackIssuer: the attacker has a good token of another issuer, or of a key that belongs to another issuer; or writes the
+// issuer so that it almost fits (CVE-2021-21378: an unknown issuer was let through).
+//
+// Must: It is refused: keys count for their own issuer alone, which is compared to the byte.
 func TestAttackIssuer(t *testing.T) {
 	other := edVerifier()
 	other.Rules.Issuer = "https://other.example"
@@ -372,6 +391,8 @@ func TestAttackIssuer(t *testing.T) {
 
 // TestAttackType: the attacker has a token of the right issuer that was made for something else: a logout, a proof of
 // possession, a security event (RFC 8725, section 3.11).
+//
+// Must: It is refused for its type.
 func TestAttackType(t *testing.T) {
 	for _, typ := range []string{"logout+jwt", "secevent+jwt", "dpop+jwt", "application/logout+jwt", "JOSE", "JWE", "at+jwt ", "id_token", "JWT+x"} {
 		t.Run(typ, func(t *testing.T) {
@@ -393,8 +414,9 @@ func TestAttackType(t *testing.T) {
 }
 
 // TestAttackPairs: the attacker sends tokens with one defect or with two at once, in the hope that one hides the other
-// (CVE-2024-51744: two errors joined, and the caller looked for one). Every one and every pair is refused, and Inspect
-// names both.
+// (CVE-2024-51744: two errors joined, and the caller looked for one).
+//
+// Must: Every one and every pair is refused, and Inspect names both.
 func TestAttackPairs(t *testing.T) {
 	defects := []struct {
 		reason   token.Reason
@@ -447,7 +469,9 @@ func TestAttackPairs(t *testing.T) {
 	}
 }
 
-// TestAttackEmptyRules: the attacker finds a verifier whose configuration got lost. It refuses everything.
+// TestAttackEmptyRules: the attacker finds a verifier whose configuration got lost.
+//
+// Must: It refuses everything.
 func TestAttackEmptyRules(t *testing.T) {
 	keys := token.Keys{{Algorithms: []string{"EdDSA"}, Public: edKey().Public()}}
 	for name, v := range map[string]*token.Verifier{

@@ -70,7 +70,9 @@ func encodings(public any) map[string][]byte {
 
 // TestAttackPublicKeyAsSecret: the attacker has the public key, as everybody does. He writes alg HS256 into the header and
 // signs with the public key's bytes, in every form in which a verifier might hold them (CVE-2015-9235, CVE-2016-10555,
-// CVE-2022-29217, CVE-2024-54150). It must be refused for its algorithm, before anything is computed with the key.
+// CVE-2022-29217, CVE-2024-54150).
+//
+// Must: It is refused for its algorithm, before anything is computed with the key.
 func TestAttackPublicKeyAsSecret(t *testing.T) {
 	hashes := map[string]crypto.Hash{"HS256": crypto.SHA256, "HS384": crypto.SHA384, "HS512": crypto.SHA512}
 	for kind, public := range publicKeys() {
@@ -87,8 +89,10 @@ func TestAttackPublicKeyAsSecret(t *testing.T) {
 	}
 }
 
-// TestAttackNone: the attacker has nothing. He says that the token is not signed, in every spelling, with no signature or
-// with that of another token (CVE-2015-9235, CVE-2022-23540).
+// TestAttackNone: the attacker has nothing. He says that the token is not signed, in every spelling, with no signature or with
+// that of another token (CVE-2015-9235, CVE-2022-23540).
+//
+// Must: An unsigned token is refused in every spelling.
 func TestAttackNone(t *testing.T) {
 	good := claims(goodClaims)
 	signature := good[strings.LastIndexByte(string(good), '.')+1:]
@@ -103,8 +107,9 @@ func TestAttackNone(t *testing.T) {
 	}
 }
 
-// TestAttackAlgorithmName: the attacker spells an algorithm so that one reader takes it for nothing and another for
-// something.
+// TestAttackAlgorithmName: the attacker spells an algorithm so that one reader takes it for nothing and another for something.
+//
+// Must: Only the registered spelling is an algorithm.
 func TestAttackAlgorithmName(t *testing.T) {
 	for header, want := range map[string]token.Reason{
 		`{"kid":"ed"}`:                       token.Malformed,
@@ -139,8 +144,9 @@ func TestAttackAlgorithmName(t *testing.T) {
 }
 
 // TestAttackKeyInHeader: the attacker has a key of his own. He signs with it and hands it over in the header: as a JWK
-// (CVE-2018-0114), as a certificate, as an address. No such member is ever believed, and no address is ever asked: the
-// package cannot open a connection.
+// (CVE-2018-0114), as a certificate, as an address.
+//
+// Must: No such member is ever believed, and no address is ever asked: the package cannot open a connection.
 func TestAttackKeyInHeader(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -169,8 +175,10 @@ func TestAttackKeyInHeader(t *testing.T) {
 	}
 }
 
-// TestAttackECDSANumbers: the attacker has nothing. He sends numbers for which careless arithmetic says yes
-// (CVE-2022-21449: r = s = 0), or the right signature in another form.
+// TestAttackECDSANumbers: the attacker has nothing. He sends numbers for which careless arithmetic says yes (CVE-2022-21449: r
+// = s = 0), or the right signature in another form.
+//
+// Must: No such signature verifies.
 func TestAttackECDSANumbers(t *testing.T) {
 	key := &p256Key().PublicKey
 	v := verifier(token.Key{ID: "k", Algorithms: []string{token.AlgES256}, Public: key})
@@ -211,8 +219,10 @@ func TestAttackECDSANumbers(t *testing.T) {
 	}
 }
 
-// TestAttackWrongCurve: the attacker holds a key that is right for one algorithm, and names another: ES256 with a P-384
-// key, which some libraries take. A key verifies the algorithm of its own curve only, whatever the configuration says.
+// TestAttackWrongCurve: the attacker holds a key that is right for one algorithm, and names another: ES256 with a P-384 key,
+// which some libraries take.
+//
+// Must: A key verifies the algorithm of its own curve only, whatever the configuration says.
 func TestAttackWrongCurve(t *testing.T) {
 	for _, tc := range []struct {
 		alg  string
@@ -233,8 +243,10 @@ func TestAttackWrongCurve(t *testing.T) {
 	}
 }
 
-// TestAttackSiblingAlgorithm: the attacker has a token that the issuer signed with the right key, but with an algorithm
-// that this key is not for (RFC 8725, section 3.1).
+// TestAttackSiblingAlgorithm: the attacker has a token that the issuer signed with the right key, but with an algorithm that
+// this key is not for (RFC 8725, section 3.1).
+//
+// Must: It is refused: a key is for its own algorithm.
 func TestAttackSiblingAlgorithm(t *testing.T) {
 	raw := join(`{"alg":"RS256","kid":"k"}`, goodClaims, signRSA(rsaKey()))
 	if _, err := verifier(token.Key{ID: "k", Algorithms: []string{token.AlgRS256}, Public: &rsaKey().PublicKey}).Verify(raw); err != nil {
@@ -248,8 +260,9 @@ func TestAttackSiblingAlgorithm(t *testing.T) {
 	wantReason(t, err, token.WrongAlgorithm)
 }
 
-// TestAttackWeakKey: the attacker finds a key in the configuration that anybody can sign with. It must not verify
-// anything, not even what was signed with it.
+// TestAttackWeakKey: the attacker finds a key in the configuration that anybody can sign with.
+//
+// Must: It does not verify anything, not even what was signed with it.
 func TestAttackWeakKey(t *testing.T) {
 	small := must(rsa.GenerateKey(rand.Reader, 1024))
 	one := &rsa.PublicKey{N: rsaKey().N, E: 1}
@@ -291,6 +304,8 @@ func TestAttackWeakKey(t *testing.T) {
 }
 
 // TestAttackKeyID: the attacker writes into "kid" what might be pasted into a path, a query or a log.
+//
+// Must: It is compared with the known ids, and goes nowhere else.
 func TestAttackKeyID(t *testing.T) {
 	for _, tc := range []struct {
 		name, kid string
@@ -317,8 +332,9 @@ func TestAttackKeyID(t *testing.T) {
 	}
 }
 
-// TestAttackManyKeys: the attacker sends tokens without a "kid" to make us check every key of a large set. No more than
-// eight are tried.
+// TestAttackManyKeys: the attacker sends tokens without a "kid" to make us check every key of a large set.
+//
+// Must: No more than eight are tried.
 func TestAttackManyKeys(t *testing.T) {
 	var keys []token.Key
 	for i := range 20 {
@@ -344,8 +360,9 @@ type downSource struct{}
 
 func (downSource) Keys(string) ([]token.Key, error) { return nil, errors.New("connection refused") }
 
-// TestAttackKeySourceDown: the attacker waits until the keys cannot be had. Nothing is accepted then, and the reason is
-// not the client's fault.
+// TestAttackKeySourceDown: the attacker waits until the keys cannot be had.
+//
+// Must: Nothing is accepted then, and the reason is not the client's fault.
 func TestAttackKeySourceDown(t *testing.T) {
 	v := &token.Verifier{Rules: rules(), Keys: downSource{}, Clock: clock}
 	_, err := v.Verify(claims(goodClaims))
@@ -356,6 +373,8 @@ func TestAttackKeySourceDown(t *testing.T) {
 }
 
 // TestAttackOldCertificate: the attacker has the private key of a certificate that is no longer valid, or not yet.
+//
+// Must: What it has signed is refused.
 func TestAttackOldCertificate(t *testing.T) {
 	key := token.Key{ID: "ed", Algorithms: []string{"EdDSA"}, Public: edKey().Public()}
 	key.NotBefore, key.NotAfter = now.AddDate(0, -1, 0), now.AddDate(0, 1, 0)

@@ -67,8 +67,10 @@ func TestRole(t *testing.T) {
 	}
 }
 
-// TestAttackRoleName: the attacker has a subject that PostgreSQL would cut or end early, so that it becomes somebody
-// else's role.
+// TestAttackRoleName: the attacker has a subject that PostgreSQL would cut or end early, so that it becomes somebody else's
+// role.
+//
+// Must: Such a name is no role: the token is refused.
 func TestAttackRoleName(t *testing.T) {
 	for name, sub := range map[string]string{"64 bytes": strings.Repeat("a", 64), "64 bytes of 32 letters": strings.Repeat("é", 32)} {
 		tok, err := edVerifier().Verify(claims(strings.Replace(goodClaims, "alice", sub, 1)))

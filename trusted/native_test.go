@@ -123,7 +123,9 @@ func TestNativeKeyFile(t *testing.T) {
 	}
 }
 
-// A key must not get into a log by any verb.
+// TestAttackNativeKeyInALog: the attacker reads a log in which somebody has printed the key.
+//
+// Must: It prints as redacted, by every verb.
 func TestAttackNativeKeyInALog(t *testing.T) {
 	text := base64.RawURLEncoding.EncodeToString([]byte("thirty-two bytes of pure secret!"))
 	for _, kind := range []string{"shared", "x25519"} {
@@ -195,7 +197,10 @@ func TestNativeGreeting(t *testing.T) {
 	}
 }
 
-// The attacker is the server, and sends a key of small order: with X25519 the session key would be known to all.
+// TestAttackChallengeOfSmallOrder: the attacker is the server, and sends a key of small order: with X25519 the session key
+// would be known to all.
+//
+// Must: The challenge is refused.
 func TestAttackChallengeOfSmallOrder(t *testing.T) {
 	key, err := ParseNativeKey([]byte("x25519:k:" + strings.Repeat("A", 43)))
 	if err != nil {

@@ -130,7 +130,9 @@ func TestNewsAreKeptForTheirSessionOnly(t *testing.T) {
 	}
 }
 
-// A neighbour notifies without end while a session is handed over. The hand-over must fail, not collect for ever.
+// TestAttackEndlessNews: a neighbour notifies without end while a session is handed over.
+//
+// Must: The hand-over must fail, not collect for ever.
 func TestAttackEndlessNews(t *testing.T) {
 	r := Expect(Steps{StepCall})
 	r.KeepNews()

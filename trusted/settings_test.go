@@ -47,7 +47,9 @@ func TestSettingsOfACallerAreNotChanged(t *testing.T) {
 	}
 }
 
-// The attacker brings ever new settings, short ones and long ones. The table of sets must not grow without end.
+// TestAttackEverNewSettings: the attacker brings ever new settings, short ones and long ones.
+//
+// Must: The table of sets must not grow without end.
 func TestAttackEverNewSettings(t *testing.T) {
 	for _, length := range []int{1, 10_000} {
 		var in Intern

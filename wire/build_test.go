@@ -138,9 +138,10 @@ func TestBuildersDoNotAllocate(t *testing.T) {
 	}
 }
 
-// TestAttackNULByteInValue: the attacker controls a value that we send, for instance a name from a token. He puts a NUL
-// byte into it, so that "x\x00user\x00postgres" would log in to the server as another role. The value must end at its NUL
-// byte, and the message must have exactly the fields that we meant.
+// TestAttackNULByteInValue: the attacker controls a value that we send, for instance a name from a token. He puts a NUL byte
+// into it, so that "x\x00user\x00postgres" would log in to the server as another role.
+//
+// Must: The value must end at its NUL byte, and the message must have exactly the fields that we meant.
 func TestAttackNULByteInValue(t *testing.T) {
 	b := wire.AppendStartup(nil, wire.Version30, [][2]string{
 		{"user", "app"}, {"application_name", "x\x00user\x00postgres"}, {"\x00user", "postgres"}, {"", "lost"}, {"database", "d"},
@@ -171,8 +172,10 @@ func TestAttackNULByteInValue(t *testing.T) {
 	}
 }
 
-// TestAttackLengthWrap: the attacker makes us send a value of more than 4 GiB, so that its length wraps around and its
-// rest is read as messages (CVE-2024-27304). Such a message must not be built at all.
+// TestAttackLengthWrap: the attacker makes us send a value of more than 4 GiB, so that its length wraps around and its rest is
+// read as messages (CVE-2024-27304).
+//
+// Must: Such a message must not be built at all.
 func TestAttackLengthWrap(t *testing.T) {
 	huge := make([]byte, 1<<30+1) // never touched, so it costs no memory
 	for name, build := range map[string]func(){

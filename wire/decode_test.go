@@ -276,7 +276,9 @@ func TestParseError(t *testing.T) {
 }
 
 // TestAttackErrorFromHostileServer: the attacker is the server, or sits before it. Its errors lack the SQLSTATE (on which
-// PgBouncer crashed, CVE-2026-6666), repeat fields, or are endless. Clients must get a whole error of a sane size.
+// PgBouncer crashed, CVE-2026-6666), repeat fields, or are endless.
+//
+// Must: Clients must get a whole error of a sane size.
 func TestAttackErrorFromHostileServer(t *testing.T) {
 	tests := []struct {
 		name, in string

@@ -82,7 +82,8 @@ func TestReadMessage(t *testing.T) {
 }
 
 // TestAttackAnnouncedLength: the attacker announces a message of the greatest length that is allowed, and sends nothing.
-// It must cost us little memory.
+//
+// Must: It must cost us little memory.
 func TestAttackAnnouncedLength(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -142,6 +142,10 @@ func TestChallenge(t *testing.T) {
 }
 
 // TestAttackStolenTokenOfAKey: the attacker has the token and not the key, on a connection of his own.
+//
+// Must: Without an answer signed with the key, the token is refused.
+// Dialects: native
+// Not sql: challenge and response for direct connections need the extension
 func TestAttackStolenTokenOfAKey(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -177,8 +181,12 @@ func TestAttackStolenTokenOfAKey(t *testing.T) {
 	})
 }
 
-// TestAttackReplayedAnswer: the attacker has seen the token and an answer that was good, and is on the same connection
-// (behind a pooler) or on another.
+// TestAttackReplayedAnswer: the attacker has seen the token and an answer that was good, and is on the same connection (behind
+// a pooler) or on another.
+//
+// Must: An answer works once, and on its own connection alone.
+// Dialects: native
+// Not sql: challenge and response for direct connections need the extension
 func TestAttackReplayedAnswer(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -219,6 +227,10 @@ func TestAttackReplayedAnswer(t *testing.T) {
 }
 
 // TestAttackStaleChallenge: the attacker waits for an answer that was never handed in, or keeps a challenge for later.
+//
+// Must: A challenge is good for a short time and one answer.
+// Dialects: native
+// Not sql: challenge and response for direct connections need the extension
 func TestAttackStaleChallenge(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -242,6 +254,10 @@ func TestAttackStaleChallenge(t *testing.T) {
 }
 
 // TestAttackBadProof: the attacker writes any proof that he likes, or has the holder's signature on something else.
+//
+// Must: Every proof is refused but the signature of the key in the token over this challenge.
+// Dialects: native
+// Not sql: challenge and response for direct connections need the extension
 func TestAttackBadProof(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -327,7 +343,11 @@ func unsigned(proof string) string {
 	return b64([]byte(`{"alg":"none","typ":"kb+jwt"}`)) + "." + strings.Split(proof, ".")[1] + "."
 }
 
-// TestAttackChallengeBesideNative: on a connection that belongs to a proxy there is nothing to answer.
+// TestAttackChallengeBesideNative: the attacker asks for a challenge of his own on a connection that belongs to a proxy.
+//
+// Must: There is nothing to answer.
+// Dialects: native
+// Not sql: challenge and response for direct connections need the extension
 func TestAttackChallengeBesideNative(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -344,7 +364,11 @@ func TestAttackChallengeBesideNative(t *testing.T) {
 	})
 }
 
-// TestAttackReadAnswerInLog: neither tokens nor answers stand in the log; the reason of a refusal does.
+// TestAttackReadAnswerInLog: the attacker reads the log while others answer challenges.
+//
+// Must: Neither tokens nor answers stand in the log; the reason of a refusal does.
+// Dialects: native
+// Not sql: challenge and response for direct connections need the extension
 func TestAttackReadAnswerInLog(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)

@@ -143,6 +143,10 @@ func TestDirectContext(t *testing.T) {
 }
 
 // TestAttackDirectTokens: the attacker has the public key and any token he can make from it.
+//
+// Must: Every one of them is refused, and the backend is alive.
+// Dialects: native
+// Not sql: tokens in a setting are for direct connections, which need the extension
 func TestAttackDirectTokens(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -231,6 +235,10 @@ func directTokens(t testing.TB, key ed25519.PrivateKey) []directToken {
 }
 
 // TestAttackDirectSettings: the attacker has a token of his own and wants it, or his own key, to count for others.
+//
+// Must: Only the session's own token counts, verified with the keys of the superuser.
+// Dialects: native
+// Not sql: tokens in a setting are for direct connections, which need the extension
 func TestAttackDirectSettings(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -419,7 +427,11 @@ func TestDirectExpiryAndSeal(t *testing.T) {
 	})
 }
 
-// TestAttackDirectBesideNative: on a connection that a proxy manages, the setting neither replaces a context nor stands in for one.
+// TestAttackDirectBesideNative: the attacker has a token that verifies, and sets it on a connection that a proxy manages.
+//
+// Must: The setting neither replaces a context nor stands in for one.
+// Dialects: native
+// Not sql: tokens in a setting are for direct connections, which need the extension
 func TestAttackDirectBesideNative(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -469,7 +481,11 @@ func TestDirectParallel(t *testing.T) {
 	})
 }
 
-// TestAttackReadLog: the attacker reads the server's log and the views. No token, no secret.
+// TestAttackReadLog: the attacker reads the server's log and the views.
+//
+// Must: No token, no secret.
+// Dialects: native
+// Not sql: TestAttackReadAnotherHandover is its counterpart
 func TestAttackReadLog(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)

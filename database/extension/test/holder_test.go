@@ -12,6 +12,10 @@ import (
 )
 
 // TestAttackStolenToken: the attacker has a token that is bound to another connection, and a login of his own.
+//
+// Must: It is refused wherever the address, the role or the backend is another.
+// Dialects: native
+// Not sql: tokens in a setting are for direct connections, which need the extension
 func TestAttackStolenToken(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)

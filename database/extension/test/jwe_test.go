@@ -215,8 +215,12 @@ func TestEncryptedX25519(t *testing.T) {
 	})
 }
 
-// TestAttackEncryptedTokens: the attacker has the public keys, and any envelope that he can make with them; or the
-// envelope of somebody else, which he changes. He learns nothing from the answers: they are all the same.
+// TestAttackEncryptedTokens: the attacker has the public keys, and any envelope that he can make with them; or the envelope of
+// somebody else, which he changes.
+//
+// Must: He learns nothing from the answers: they are all the same.
+// Dialects: native
+// Not sql: tokens are read in the database by the extension alone
 func TestAttackEncryptedTokens(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
@@ -251,7 +255,11 @@ func TestAttackEncryptedTokens(t *testing.T) {
 	})
 }
 
-// TestAttackKeyOfAnotherUse: keys that are not for what the file is for are left out.
+// TestAttackKeyOfAnotherUse: the attacker has a token made with a key of the same file that is for something else.
+//
+// Must: Keys that are not for what the file is for are left out.
+// Dialects: native
+// Not sql: tokens are read in the database by the extension alone
 func TestAttackKeyOfAnotherUse(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)

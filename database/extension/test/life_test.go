@@ -90,8 +90,11 @@ func TestExpiry(t *testing.T) {
 	})
 }
 
-// TestAttackGate: the attacker has the pool's password and logs in himself, or cancels a hand-over. Nothing that he
-// sends may run.
+// TestAttackGate: the attacker has the pool's password and logs in himself, or cancels a hand-over.
+//
+// Must: Nothing that he sends may run.
+// Dialects: native
+// Not sql: it has no gate; without a context there are no rows (TestAttackOtherRows)
 func TestAttackGate(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
@@ -142,6 +145,10 @@ func TestAttackGate(t *testing.T) {
 }
 
 // TestAttackOpenGate: the attacker has an identity of his own, and wants the gate open for good.
+//
+// Must: The gate stays, whatever he sets, resets or plants, and for plans that were kept.
+// Dialects: native
+// Not sql: it has no gate and no switch()
 func TestAttackOpenGate(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
@@ -177,8 +184,11 @@ func TestAttackOpenGate(t *testing.T) {
 	})
 }
 
-// TestAttackOpenGateByAFriend: a superuser's own SECURITY DEFINER function, which the attacker may call, turns the gate off.
-// The proxy relies on the gate for the life of the connection.
+// TestAttackOpenGateByAFriend: the attacker may call a superuser's own SECURITY DEFINER function that turns the gate off.
+//
+// Must: The gate stays closed without a context, because the proxy relies on it for the life of the connection.
+// Dialects: native
+// Not sql: it has no gate
 func TestAttackOpenGateByAFriend(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)

@@ -39,6 +39,10 @@ var outOfTheSandbox = []string{
 
 // TestAttackRoleSandbox: the attacker may become the role "plain", says PostgreSQL, and tries it in every spelling, beside
 // whatever outlives a transaction or reaches a neighbour. The server connection is pinned to the role "powerless".
+//
+// Must: Every way is refused, the role stays, and no temporary object is left.
+// Dialects: native
+// Not sql: only an extension can refuse statements
 func TestAttackRoleSandbox(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)

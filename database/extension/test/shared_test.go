@@ -15,8 +15,13 @@ import (
 	"github.com/claimpool/claimpool/cluster"
 )
 
-// TestParallelQuery: a policy that calls jwt() in every row, in workers only. All rows or an error, never fewer.
-func TestParallelQuery(t *testing.T) {
+// TestAttackParallelWorkers: the attacker, or chance, has a query planned in parallel, so that a policy calls jwt() in every
+// row, in workers only, which have not been handed over.
+//
+// Must: All rows or an error, never fewer; without a context none.
+// Dialects: native
+// Not sql: TestAttackParallelQuery is its counterpart
+func TestAttackParallelWorkers(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
 		s.login(t, "postgres").mustExec(`

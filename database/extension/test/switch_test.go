@@ -73,8 +73,12 @@ func TestContextIsRead(t *testing.T) {
 	})
 }
 
-// TestAttackForgedGrant: the attacker can send any bytes to switch(). Nothing but what the proxy sealed, for this
-// backend, just now, may be taken; anything else ends the connection with one text for all reasons.
+// TestAttackForgedGrant: the attacker can send any bytes to switch().
+//
+// Must: Nothing but what the proxy sealed, for this backend, just now, may be taken; anything else ends the connection with
+// one text for all reasons.
+// Dialects: native
+// Not sql: TestAttackForgedSeal is its counterpart
 func TestAttackForgedGrant(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
@@ -129,8 +133,11 @@ func TestAttackForgedGrant(t *testing.T) {
 	})
 }
 
-// TestAttackReplay: the attacker has a copy of every sealed byte. None works twice, nor in another order, nor on
-// another backend.
+// TestAttackReplay: the attacker has a copy of every sealed byte.
+//
+// Must: None works twice, nor in another order, nor on another backend.
+// Dialects: native
+// Not sql: TestAttackReplayElsewhere and TestAttackReplayLater are its counterparts
 func TestAttackReplay(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
@@ -151,6 +158,12 @@ func TestAttackReplay(t *testing.T) {
 	})
 }
 
+// TestAttackChallengeTwice: the attacker calls challenge() on a connection that the proxy has greeted, to agree on a key of
+// his own.
+//
+// Must: The second call is an error.
+// Dialects: native
+// Not sql: it has no gate and no switch()
 func TestAttackChallengeTwice(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
@@ -173,8 +186,11 @@ func TestAttackChallengeTwice(t *testing.T) {
 	})
 }
 
-// TestAttackSwitchFromSQL: a client that calls switch() in a statement of its own, even with bytes that verify, ends
-// its connection; no EXCEPTION block saves it.
+// TestAttackSwitchFromSQL: the attacker calls switch() in a statement of his own, even with bytes that verify.
+//
+// Must: It ends his connection; no EXCEPTION block saves it.
+// Dialects: native
+// Not sql: it has no gate and no switch()
 func TestAttackSwitchFromSQL(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
