@@ -29,11 +29,14 @@ const (
 	tokenAudience = "bench"
 )
 
-// maxTokens is how many identities there are at most in one trial.
+// maxTokens is how many identities there are in a trial with many.
 const maxTokens = 64
 
+// tokenCounts are the numbers of identities for which there is a file of tokens.
+var tokenCounts = []int{1, 10, maxTokens, 200}
+
 // writeCredentials fills dir with all that logins need: a certificate for the proxies, a users file, the key of an issuer,
-// files with 1 and with 64 of its tokens, and the key that seals contexts, which the fake server does not look at.
+// files with its tokens, and the key that seals contexts, which the fake server does not look at.
 func writeCredentials(dir string) error {
 	if err := writeCertificate(dir); err != nil {
 		return fmt.Errorf("make certificate: %w", err)
@@ -60,7 +63,7 @@ func writeCredentials(dir string) error {
 	if _, err := put(dir, "issuer.pem", pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o644); err != nil {
 		return err
 	}
-	for _, n := range []int{1, maxTokens} {
+	for _, n := range tokenCounts {
 		var lines strings.Builder
 		for i := range n {
 			fmt.Fprintln(&lines, mint(private, i))

@@ -27,6 +27,7 @@ func main() {
 }
 
 const usage = `bench compare [flags]   run targets side by side and print a table (see -help)
+bench handover [flags]  what serving another identity costs (see -help)
 bench load [flags]      one load against one address; prints JSON
 bench fakepg [flags]    the fake server alone
 bench workloads         what the workloads do
@@ -40,6 +41,8 @@ func run(args []string, out io.Writer) error {
 	switch args[0] {
 	case "compare":
 		return runCompare(args[1:], out)
+	case "handover":
+		return runHandover(args[1:], out)
 	case "load":
 		return runLoad(args[1:], out)
 	case "fakepg":
@@ -80,6 +83,8 @@ func runLoad(args []string, out io.Writer) error {
 	f.DurationVar(&o.Time, "time", 2*time.Second, "time to measure")
 	f.IntVar(&o.Count, "count", 0, "transactions to measure at most; 0 is no bound")
 	f.IntVar(&o.PID, "pid", 0, "the process whose cost is read from /proc")
+	f.IntVar(&o.Server, "server-pid", 0, "PostgreSQL's first process, whose cost and whose children's is read too")
+	f.IntVar(&o.Active, "active", 0, "clients that have a transaction at the same time; 0 is all")
 	_ = f.Parse(args)
 	if *tokens != "" {
 		b, err := os.ReadFile(*tokens)

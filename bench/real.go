@@ -82,7 +82,11 @@ func (b *stage) installContext(ctx context.Context) error {
 
 // psql runs a client program straight at the cluster.
 func (b *stage) psql(ctx context.Context, program string, args ...string) ([]byte, error) {
-	args = append([]string{"-h", "127.0.0.1", "-p", fmt.Sprint(b.real.Port)}, args...)
+	return b.psqlAt(ctx, b.real, program, args...)
+}
+
+func (b *stage) psqlAt(ctx context.Context, c *cluster.Cluster, program string, args ...string) ([]byte, error) {
+	args = append([]string{"-h", "127.0.0.1", "-p", fmt.Sprint(c.Port)}, args...)
 	return output(exec.CommandContext(ctx, b.client(program), args...))
 }
 

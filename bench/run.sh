@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds claimpool and the benchmark, and compares: every flag goes to "bench compare" (try -help, -quick, -real).
-# Results are appended to bench/history.tsv, except with -quick. BENCH_FIRST=1 (as root) goes before all other work on
+# Results are appended to bench/history.tsv, except with -quick. With -handover as the first flag, hand-overs are compared
+# ("bench handover"), and the results go to bench/handover.tsv; a -history of your own, behind it, wins. BENCH_FIRST=1 (as root) goes before all other work on
 # the machine, for figures that can be used although there is some.
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,7 +15,12 @@ trap 'rm -rf "$bin"' EXIT
 go build -o "$bin/bench" ./bench
 go build -o "$bin/claimpool" ./cmd/claimpool
 
-set -- "$bin/bench" compare -claimpool "$bin/claimpool" -history bench/history.tsv "$@"
+if [ "${1:-}" = -handover ]; then
+	shift
+	set -- "$bin/bench" handover -claimpool "$bin/claimpool" -history bench/handover.tsv "$@"
+else
+	set -- "$bin/bench" compare -claimpool "$bin/claimpool" -history bench/history.tsv "$@"
+fi
 if [ "${BENCH_FIRST:-}" = 1 ]; then
 	# Linux divides the processor between sessions before it looks at nice values: take a session of our own, and favour it.
 	# shellcheck disable=SC2016

@@ -26,6 +26,7 @@ type stage struct {
 	about   string // what that is
 	fake    *process
 	real    *cluster.Cluster
+	native  *cluster.Cluster // with the extension: there the settings of the SQL dialect are refused
 	targets []*target
 }
 
@@ -39,8 +40,8 @@ func newStage(ctx context.Context, s *settings) (*stage, error) {
 	return b, nil
 }
 
-func (b *stage) open(ctx context.Context) (err error) {
-	s := b.s
+// prepare makes the folder and what logins need.
+func (b *stage) prepare() (err error) {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
@@ -50,7 +51,12 @@ func (b *stage) open(ctx context.Context) (err error) {
 	if err := os.Chmod(b.dir, 0o755); err != nil {
 		return err
 	}
-	if err := writeCredentials(b.dir); err != nil {
+	return writeCredentials(b.dir)
+}
+
+func (b *stage) open(ctx context.Context) (err error) {
+	s := b.s
+	if err := b.prepare(); err != nil {
 		return err
 	}
 	if s.real {
@@ -65,7 +71,7 @@ func (b *stage) open(ctx context.Context) (err error) {
 		b.targets = append(b.targets, &target{name: "direct", addr: b.server, version: b.about})
 	}
 	if s.wanted("pgbouncer") {
-		b.targets = append(b.targets, b.pgbouncer(s))
+		b.targets = append(b.targets, b.pgbouncer("pgbouncer", s))
 	}
 	if s.wanted("claimpool") {
 		for _, u := range s.builds {
@@ -102,8 +108,10 @@ func (b *stage) close() {
 		g.process.stop()
 	}
 	b.fake.stop()
-	if b.real != nil {
-		_ = b.real.Stop()
+	for _, c := range []*cluster.Cluster{b.real, b.native} {
+		if c != nil {
+			_ = c.Stop()
+		}
 	}
 	switch {
 	case b.dir == "":

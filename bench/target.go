@@ -57,17 +57,17 @@ func (g *target) restart(ctx context.Context) error {
 	return nil
 }
 
-func (b *stage) pgbouncer(s *settings) *target {
-	g := &target{name: "pgbouncer", version: firstLine(s.pgbouncer, "--version")}
+func (b *stage) pgbouncer(name string, s *settings) *target {
+	g := &target{name: name, version: firstLine(s.pgbouncer, "--version")}
 	g.start = func(_ context.Context, port int) (*process, error) {
 		if _, err := put(b.dir, "pgbouncer.hba", []byte(pgbouncerHBA), 0o644); err != nil {
 			return nil, err
 		}
-		file, err := b.configure("pgbouncer.ini", pgbouncerINI, port)
+		file, err := b.configure(name+".ini", pgbouncerINI, port, s.extra)
 		if err != nil {
 			return nil, err
 		}
-		return start(b.dir, "pgbouncer", s.proxyCore, s.pgbouncer, file)
+		return start(b.dir, name, s.proxyCore, s.pgbouncer, file)
 	}
 	return g
 }
@@ -79,7 +79,7 @@ func (b *stage) claimpool(s *settings, u build) *target {
 		if err != nil {
 			return nil, err
 		}
-		file, err := b.configure(u.name+".yaml", claimpoolYAML, port)
+		file, err := b.configure(u.name+".yaml", claimpoolYAML, port, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func (b *stage) claimpool(s *settings, u build) *target {
 }
 
 // configure fills in a configuration and writes it to the stage's folder.
-func (b *stage) configure(name, text string, port int) (string, error) {
+func (b *stage) configure(name, text string, port int, extra []string) (string, error) {
 	t, err := template.New(name).Parse(text)
 	if err != nil {
 		return "", err
@@ -98,10 +98,14 @@ func (b *stage) configure(name, text string, port int) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	native := ""
+	if b.native != nil {
+		native = b.native.Address()
+	}
 	var out bytes.Buffer
 	err = t.Execute(&out, map[string]any{
-		"Dir": b.dir, "Port": port, "ServerHost": host, "ServerPort": server, "Pool": b.s.pool, "Extra": b.s.extra,
-		"Issuer": tokenIssuer, "Audience": tokenAudience,
+		"Dir": b.dir, "Port": port, "ServerHost": host, "ServerPort": server, "Pool": b.s.pool, "Extra": extra,
+		"Native": native, "Issuer": tokenIssuer, "Audience": tokenAudience,
 	})
 	if err != nil {
 		return "", err

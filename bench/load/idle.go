@@ -32,7 +32,7 @@ func idle(o *Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := startMeter(o.PID)
+	m, err := startMeter(o)
 	if err != nil {
 		return nil, err
 	}

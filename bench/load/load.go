@@ -20,6 +20,7 @@ type Options struct {
 	Addr     string        // host:port, or the path of a unix socket
 	Workload string        // one of Workloads, or "storm", or "idle"
 	Clients  int           // connections at the same time
+	Active   int           // how many of them have a transaction at the same time; 0 is all
 	TLS      bool          // the connections use TLS
 	User     string        // who logs in
 	Database string        // where to
@@ -29,6 +30,7 @@ type Options struct {
 	Time     time.Duration // measured for so long ...
 	Count    int           // ... or so many transactions, whichever is reached first; 0 is no bound
 	PID      int           // the process whose cost counts; 0 is none
+	Server   int           // PostgreSQL's first process, whose cost and whose children's counts too; 0 is none
 }
 
 // Result is what was measured.
@@ -41,6 +43,7 @@ type Result struct {
 	P99          float64     `json:"p99_us"`
 	CPU          float64     `json:"cpu_us"`      // the process's processor time per transaction, in microseconds
 	Busy         float64     `json:"busy"`        // the share of the time that the process was running
+	Server       float64     `json:"server_us"`   // PostgreSQL's processor time per transaction, in microseconds
 	LoadCPU      float64     `json:"load_cpu_us"` // the load generator's own, to see that it is not the bottleneck
 	Memory       proc.Memory `json:"memory"`      // of the process, at the end
 	PerClient    float64     `json:"per_client"`  // idle only: resident bytes of the process per client
@@ -86,18 +89,21 @@ func run(o *Options) (*Result, error) {
 
 // meter reads the costs at both ends of the measured time.
 type meter struct {
-	pid        int
-	began      time.Time
-	proxy, own proc.CPU
+	pid, top           int
+	began              time.Time
+	proxy, own, server proc.CPU
 }
 
-func startMeter(pid int) (*meter, error) {
-	m := &meter{pid: pid}
+func startMeter(o *Options) (*meter, error) {
+	m := &meter{pid: o.PID, top: o.Server}
 	return m, m.restart()
 }
 
 func (m *meter) restart() (err error) {
 	if m.proxy, err = proc.ReadCPU(m.pid); err != nil {
+		return err
+	}
+	if m.server, err = proc.ReadTree(m.top); err != nil {
 		return err
 	}
 	m.own, err = proc.ReadCPU(os.Getpid())
@@ -115,6 +121,10 @@ func (m *meter) result(transactions int, h *histogram) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	server, err := proc.ReadTree(m.top)
+	if err != nil {
+		return nil, err
+	}
 	memory, err := proc.ReadMemory(m.pid)
 	if err != nil {
 		return nil, err
@@ -127,6 +137,7 @@ func (m *meter) result(transactions int, h *histogram) (*Result, error) {
 	return &Result{
 		Transactions: transactions, Seconds: took.Seconds(), TPS: float64(transactions) / took.Seconds(),
 		P50: h.quantile(0.50), P99: h.quantile(0.99),
-		CPU: per(spent), Busy: spent.Seconds() / took.Seconds(), LoadCPU: per(own.Since(m.own)), Memory: memory,
+		CPU: per(spent), Busy: spent.Seconds() / took.Seconds(), Server: per(server.Since(m.server)),
+		LoadCPU: per(own.Since(m.own)), Memory: memory,
 	}, nil
 }

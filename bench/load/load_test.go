@@ -55,6 +55,36 @@ func TestWorkloadsRunAgainstTheFakeServer(t *testing.T) {
 	}
 }
 
+// With few active ones, every client still has its turn.
+func TestClientsTakeTurns(t *testing.T) {
+	const all, active = 12, 3
+	o := &Options{Addr: fake(t), Clients: all, Active: active, User: "bench", Database: "bench", Time: time.Minute, Count: 200}
+	clients, err := connectAll(o, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := find("simple")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := newLoop(o, w, clients)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	if _, err := l.run(); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.waiting) != all-active {
+		t.Errorf("%d wait, want %d", len(l.waiting), all-active)
+	}
+	for _, m := range l.members {
+		if m != nil && m.began.IsZero() {
+			t.Error("a client had no turn")
+		}
+	}
+}
+
 func TestErrorsOfTheServerEndTheRun(t *testing.T) {
 	addr := fake(t)
 	_, steps := prepared(1)

@@ -33,6 +33,7 @@ type loop struct {
 	in      []byte    // what was just read, for whichever member it was
 	plain   []byte    // the same, decrypted
 
+	waiting []*member // those without a transaction, the first to be next; see Options.Active
 	meter   *meter
 	measure bool // the warm-up is over
 	done    int  // transactions while measuring
@@ -96,11 +97,16 @@ func (l *loop) close() {
 
 func (l *loop) run() (*Result, error) {
 	l.now = time.Now()
-	warm := l.now.Add(l.o.Warmup)
+	warm, active := l.now.Add(l.o.Warmup), 0
 	for _, m := range l.members {
 		if m == nil {
 			continue
 		}
+		if l.o.Active > 0 && active >= l.o.Active {
+			l.waiting = append(l.waiting, m)
+			continue
+		}
+		active++
 		if err := l.begin(m); err != nil {
 			return nil, err
 		}
@@ -125,7 +131,7 @@ func (l *loop) run() (*Result, error) {
 		l.now = time.Now()
 		switch {
 		case !l.measure && !l.now.Before(warm):
-			if l.meter, err = startMeter(l.o.PID); err != nil {
+			if l.meter, err = startMeter(l.o); err != nil {
 				return nil, err
 			}
 			l.measure = true
@@ -220,6 +226,10 @@ func (l *loop) advance(m *member) error {
 	if l.measure {
 		l.done++
 		l.times.add(time.Since(m.began))
+	}
+	if len(l.waiting) > 0 {
+		l.waiting = append(l.waiting, m)
+		m, l.waiting = l.waiting[0], l.waiting[1:]
 	}
 	return l.begin(m)
 }

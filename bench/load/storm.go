@@ -27,7 +27,7 @@ func storm(o *Options) (*Result, error) {
 			over, failure = true, err
 		case m == nil:
 			if time.Since(began) >= o.Warmup {
-				m, failure = startMeter(o.PID)
+				m, failure = startMeter(o)
 				over = failure != nil
 			}
 		default:

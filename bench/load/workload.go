@@ -42,6 +42,9 @@ var workloads = []workload{
 	{name: "context", about: "what an application must do without a proxy that does it: BEGIN, set_config, select 1, COMMIT",
 		steps: []step{query("begin"), query(`select set_config('app.claims', '{"sub":"bench","tenant":"a"}', true)`),
 			query("select 1"), query("commit")}},
+	{name: "account", about: "one row of pgbench's accounts by its key, as pgbench -S does; each client has a row of its own", prepared: account(false)},
+	{name: "account-context", about: "the same by a client that brings its claims along: BEGIN, set_config, select, COMMIT: four round trips",
+		prepared: account(true)},
 	{name: "download", about: "1 MB of result in rows of 1 kB",
 		steps: []step{query(fmt.Sprintf("select repeat('x', %d) from generate_series(1, %d)", rowSize, rowCount))}},
 	{name: "upload", about: "COPY FROM STDIN of 1 MB in rows of 1 kB",
@@ -85,6 +88,18 @@ func prepared(i int) ([]byte, []step) {
 	name := fmt.Sprintf("bench_%d", i)
 	prepare := pgmsg.AppendSync(pgmsg.AppendParse(nil, name, "select 1"))
 	return prepare, []step{ready(pgmsg.AppendSync(pgmsg.AppendExecute(pgmsg.AppendBind(nil, name))))}
+}
+
+// account is pgbench's select; with claims it is what an application does by itself behind a pooler that knows no identities.
+func account(claims bool) func(i int) ([]byte, []step) {
+	return func(i int) ([]byte, []step) {
+		steps := []step{query(fmt.Sprintf("select abalance from pgbench_accounts where aid = %d", 1+i*7919%100_000))}
+		if claims {
+			steps = []step{query("begin"), query(fmt.Sprintf(`select set_config('app.claims', '{"sub":"user-%d","tenant_id":%d}', true)`, i, 1000+i)),
+				steps[0], query("commit")}
+		}
+		return nil, steps
+	}
 }
 
 func upload() []byte {

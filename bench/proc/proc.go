@@ -53,14 +53,58 @@ func ReadCPU(pid int) (CPU, error) {
 	if len(fields) < 13 {
 		return c, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(fields))
 	}
-	for _, f := range fields[11:13] { // utime and stime
+	c.ticks, err = ticks(fields[11:13]) // utime and stime
+	return c, err
+}
+
+func ticks(fields []string) (sum time.Duration, err error) {
+	for _, f := range fields {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
-			return c, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
+			return 0, fmt.Errorf("read ticks in /proc: %w", err)
 		}
-		c.ticks += time.Duration(n) * tick
+		sum += time.Duration(n) * tick
 	}
-	return c, nil
+	return sum, nil
+}
+
+// ReadTree reads the processor time of a process and of its children, those that have ended included.
+func ReadTree(pid int) (CPU, error) {
+	sum, err := ReadCPU(pid)
+	if err != nil || pid == 0 {
+		return sum, err
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return sum, err
+	}
+	for _, name := range files {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has just ended
+		}
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		id, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		switch {
+		case len(fields) < 15:
+		case id == pid:
+			ended, err := ticks(fields[13:15]) // cutime and cstime
+			if err != nil {
+				return sum, err
+			}
+			sum.ticks += ended
+		case fields[1] == strconv.Itoa(pid):
+			child, err := ReadCPU(id)
+			if err != nil {
+				continue
+			}
+			for thread, spent := range child.threads {
+				sum.threads[thread] = spent
+			}
+			sum.ticks += child.ticks
+		}
+	}
+	return sum, nil
 }
 
 // Since returns the processor time spent between an earlier reading and this one: to the nanosecond when the same
