@@ -115,6 +115,9 @@ func (p *Pool) SetConfig(cfg Config) {
 	}
 }
 
+// Waiting is how many clients wait.
+func (p *Pool) Waiting() int { return p.queue.n }
+
 // Stats gives the counts.
 func (p *Pool) Stats() Stats {
 	s := p.stats

@@ -205,14 +205,16 @@ func (c *client) forward(b []byte) int {
 	if s.relay.Unsure() && s.relay.Ended() > 0 && !s.relay.InTransaction() && c.expired() {
 		return len(b)
 	}
-	n, terminate, err := s.relay.FromClient(b)
-	switch {
-	case s.relay.Named():
-		n, terminate, err = c.rewrite(b, n)
-	case s.relay.Copying():
-		s.conn.WriteSoon(b[:n])
-	default:
-		s.conn.Write(b[:n])
+	n, terminate, err := c.send(b)
+	for err == nil && !terminate && s.relay.Held() {
+		if !c.fence() {
+			c.held = true
+			c.conn.Pause()
+			break
+		}
+		var k int
+		k, terminate, err = c.send(b[n:])
+		n += k
 	}
 	switch {
 	case err != nil:
@@ -225,9 +227,6 @@ func (c *client) forward(b []byte) int {
 	case terminate:
 		c.leave("client said goodbye")
 		return len(b)
-	case s.relay.Held():
-		c.held = true
-		c.conn.Pause()
 	case s.conn.Blocked():
 		c.conn.Pause()
 	}
@@ -235,6 +234,36 @@ func (c *client) forward(b []byte) int {
 		c.transactionOver()
 	}
 	return n
+}
+
+// send forwards what may go to the server now, and says how much of b that was.
+func (c *client) send(b []byte) (n int, terminate bool, err error) {
+	s := c.server
+	n, terminate, err = s.relay.FromClient(b)
+	switch {
+	case s.relay.Named():
+		return c.rewrite(b, n)
+	case s.relay.Copying():
+		s.conn.WriteSoon(b[:n])
+	default:
+		s.conn.Write(b[:n])
+	}
+	return n, terminate, err
+}
+
+// fence lets a request follow those before it that are not answered yet, although an error among them would take the context
+// away: it is installed once more in between. While others wait for a server the request waits too, and the server goes
+// round.
+func (c *client) fence() bool {
+	s, h := c.server, c.pool.hub
+	now := h.loop.Now()
+	if !s.session.Together() || !s.relay.Fenceable() || s.conn.Blocked() || h.draining || c.pool.pool.Waiting() > 0 || c.identity.Expired(now) {
+		return false
+	}
+	h.scratch = s.session.Renew(h.scratch[:0], s.pool.db.Dialect, c.identity, now)
+	s.relay.Fence()
+	s.conn.Write(h.scratch)
+	return true
 }
 
 // transactionOver is step 11, when the pool mode lets the server go.

@@ -52,7 +52,7 @@ func (r *Relay) request(typ byte, size int) bool {
 		// tell. In COPY it ends the COPY with an error, and from PostgreSQL 14 on the connection.
 		r.unsure = r.unsure || r.unsynced || r.copyIn
 		r.due++
-		r.syncLast = false
+		r.syncLast, r.open = false, false
 		r.acks = 0
 	case wire.MsgSync:
 		if r.copyIn { // ignored by the server (protocol, COPY Operations), unless the COPY has failed meanwhile
@@ -60,7 +60,7 @@ func (r *Relay) request(typ byte, size int) bool {
 			r.unsure = r.unsure || r.early // or is over already
 			return true
 		}
-		r.unsynced = false
+		r.unsynced, r.open = false, false
 		r.due++
 		r.syncLast = true
 		r.acks = 0

@@ -41,6 +41,10 @@ type Relay struct {
 	erred      bool   // an error was answered
 	wiped      bool   // RESET, DISCARD ALL or PREPARE TRANSACTION was answered
 	ended      uint32 // answers with status "idle"
+	fences     int    // that have not been answered; each stands between two requests
+	fencing    bool   // the reply to one of them is next
+	installed  bool   // and says that it has done its work
+	open       bool   // a fence was sent, and the request behind it has not ended yet
 
 	book     *prepared.Server // nil: statements pass as they are
 	named    bool             // the client's next message is for Rewrite
@@ -94,7 +98,7 @@ func (r *Relay) Held() bool {
 // Holds reports whether the next request has to wait for an answer. None does where the answer may wait for it: in a batch, whose
 // Sync is due even when a Query in it is not answered; in COPY; and where nobody can tell what is due.
 func (r *Relay) Holds() bool {
-	return r.single && r.due > 0 && !r.unsynced && !r.copyIn && !r.unsure
+	return r.single && !r.open && r.due > 0 && !r.unsynced && !r.copyIn && !r.unsure
 }
 
 // Named reports whether the client's next message is for Rewrite.

@@ -49,6 +49,12 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 		if !ok {
 			return Reply{Forward: n, Done: true}, nil
 		}
+		if r.fencing {
+			if n > 0 {
+				return Reply{Forward: n}, nil // first what stands before it
+			}
+			return r.fenced(b, typ, size)
+		}
 		switch typ {
 		case wire.MsgDataRow, wire.MsgCopyData, wire.MsgRowDescription:
 			// The bulk of all traffic.
@@ -132,6 +138,7 @@ func (r *Relay) ready(status byte) error {
 	case !r.unsure:
 		return violation("server is ready without having been asked")
 	}
+	r.fencing = r.fences > 0
 	if !r.Busy() {
 		r.early = false
 	}

@@ -137,6 +137,12 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 	return dst, steps
 }
 
+// Renew appends the installation of the context that the connection has, once more.
+func (s *Session) Renew(dst []byte, d Dialect, id *claimpool.Identity, now time.Time) []byte {
+	dst, _, s.until = d.Install(dst, nil, s, id, false, now)
+	return dst
+}
+
 // Check appends a sign-of-life request.
 func Check(dst []byte, steps Steps) ([]byte, Steps) {
 	return wire.AppendSync(dst), append(steps, StepSync)
