@@ -39,6 +39,9 @@ func (s *Server) push(e entry) {
 	s.queue = append(s.queue, e)
 }
 
+// Due is how many answers in the book are to come.
+func (s *Server) Due() int { return len(s.queue) - s.head }
+
 func (s *Server) clearQueue() {
 	clear(s.queue)
 	s.queue, s.head = s.queue[:0], 0

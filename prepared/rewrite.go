@@ -37,7 +37,7 @@ func (s *Server) Rewrite(dst, b []byte, at *Point) ([]byte, Step, error) {
 	s.at = *at
 	dst, step, err := s.rewrite(dst, b)
 	*at = s.at
-	if len(s.queue)-s.head > maxQueue {
+	if s.Due() > maxQueue {
 		return dst, step, tooMany
 	}
 	return dst, step, err
@@ -76,16 +76,19 @@ func (s *Server) rewrite(dst, b []byte) ([]byte, Step, error) {
 		end = bytes.IndexByte(body[front:], 0)
 	}
 	switch {
-	case end >= 0:
-	case whole:
-		return s.pass(dst, b, typ, size) // malformed, as PostgreSQL will say
+	case end >= 0 && front+end <= maxHead:
 	case len(body) > maxHead:
 		return dst, Step{}, longName
+	case whole:
+		return s.pass(dst, b, typ, size) // malformed, as PostgreSQL will say
 	default:
 		return dst, Step{}, nil
 	}
 	if end == 0 {
 		return s.unnamed(dst, b, typ, size)
+	}
+	if size > wire.MaxMessage-perStatement {
+		return dst, Step{}, wire.ErrLength // a name of ours may be longer, and PostgreSQL would not take it either way
 	}
 	m := message{typ: typ, front: body[:front], name: body[front : front+end], rest: size - front - end - 1}
 	dst, hold := s.named(dst, &m)
@@ -219,13 +222,14 @@ func appendParse(dst []byte, name, body string) []byte {
 
 // anyParse deals with a Parse of which not all may be there.
 func (s *Server) anyParse(dst, b, body []byte, size int) ([]byte, Step) {
+	long := size > s.client.limits.Bytes
 	switch {
 	case size == 0 || body[0] == 0:
 		s.at.Unnamed = true
 		dst, step, _ := s.pass(dst, b, wire.MsgParse, size)
 		return dst, step
-	case len(body) < size:
-		s.parts = parts{size: size, open: true, long: size > s.client.limits.Bytes}
+	case len(body) < size || long:
+		s.parts = parts{size: size, open: true, long: long}
 		return s.collect(dst, b, wire.HeaderLen)
 	}
 	dst, hold := s.parse(dst, body)

@@ -43,17 +43,15 @@ func (r *Relay) Rewrite(dst, b []byte) (out []byte, used int, err error) {
 		r.request(typ, size)
 		return append(dst, b[:wire.HeaderLen]...), wire.HeaderLen, err
 	}
-	if r.unsure {
-		return dst, 0, lostCount
-	}
 	r.unsynced = true
-	at := prepared.Point{Batch: r.answered + uint32(r.due), Ack: r.acks, Unnamed: r.unnamed, Waiting: r.due > 0}
+	at := prepared.Point{Batch: r.answered + uint32(r.due), Ack: r.acks, Unnamed: r.unnamed, Waiting: r.due > 0 && !r.unsure}
+	before := r.book.Due()
 	out, step, err := r.book.Rewrite(dst, b, &at)
 	r.acks, r.unnamed = at.Ack, at.Unnamed
 	switch {
 	case err != nil:
-	case step.Hold && r.due == 0:
-		err = lostCount // cannot happen: all that is pending is of a batch that is due
+	case r.unsure && r.book.Due() > before, step.Hold && (r.unsure || r.due == 0):
+		err = lostCount
 	case step.Hold:
 		r.held = true
 	case step.Done:
