@@ -76,6 +76,21 @@ func (c *Client) drop(h *holding) {
 	c.library.release(h.st)
 }
 
+// over reports whether one more statement of a size would be over the bounds. What is being closed does not count.
+func (c *Client) over(size int) (full, long bool) {
+	n, bytes := len(c.names), c.bytes+size
+	if n < c.limits.Client && bytes <= c.limits.Bytes {
+		return false, false
+	}
+	for _, h := range c.names {
+		if h.state == closing {
+			n--
+			bytes -= h.size()
+		}
+	}
+	return n >= c.limits.Client, bytes > c.limits.Bytes
+}
+
 // size is what a holding counts. Its statement must be held.
 func (h *holding) size() int { return len(h.name) + len(h.st.body) + perStatement }
 

@@ -281,8 +281,7 @@ func (s *Server) add(dst []byte, name, text string) (_ []byte, hold bool) {
 	c := s.client
 	h := c.names[name]
 	taken := h != nil && h.state != closing
-	full := len(c.names) >= c.limits.Client
-	long := c.bytes+len(name)+len(text)+perStatement > c.limits.Bytes
+	full, long := c.over(len(name) + len(text) + perStatement)
 	switch {
 	case h != nil && h.state != settled && h.batch != s.at.Batch, s.at.Waiting && (taken || full || long):
 		return dst, true // what is under way may change that
@@ -293,7 +292,7 @@ func (s *Server) add(dst []byte, name, text string) (_ []byte, hold bool) {
 	case full:
 		return s.refuse(dst, text, &claimpool.Error{
 			Code: claimpool.CodeProgramLimitExceeded, Message: "too many prepared statements",
-			Detail: fmt.Sprintf("The connection holds %d of them.", len(c.names)),
+			Detail: fmt.Sprintf("The connection holds %d of them.", c.limits.Client),
 			Hint:   "Close those that are not in use, or raise pool.client_statements.",
 		}), false
 	case long:

@@ -27,3 +27,19 @@ func (p *Proxy) PoolStats() (sum pool.Stats) {
 	}
 	return sum
 }
+
+// Texts counts the statements that all pools remember for their clients.
+func (p *Proxy) Texts() (n int) {
+	for _, h := range p.hubs {
+		done := make(chan struct{})
+		if h.loop.Post(func() {
+			for _, sp := range h.pools {
+				n += sp.library.Len()
+			}
+			close(done)
+		}) {
+			<-done
+		}
+	}
+	return n
+}

@@ -80,7 +80,7 @@ func (f *tenants) connect(t testing.TB, tenant string) *pgx.Conn {
 }
 
 func (f *tenants) dial(ctx context.Context, user, password string) (*pgx.Conn, error) {
-	return pgx.Connect(ctx, f.DSN(f.database, user, password, "require")+" default_query_exec_mode=exec")
+	return pgx.Connect(ctx, f.DSN(f.database, user, password, "require"))
 }
 
 func value(t testing.TB, c *pgx.Conn, sql string, args ...any) string {
