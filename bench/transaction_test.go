@@ -11,6 +11,7 @@ import (
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/relay"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -23,6 +24,10 @@ type engine struct {
 	ticket         pool.Ticket
 	member         pool.Server
 	leased         bool
+
+	statements *prepared.Server
+	book       *prepared.Client
+	out        []byte
 }
 
 type clientSide struct{ *engine }
@@ -33,13 +38,27 @@ func (e clientSide) Data(b []byte) int {
 			panic("no server")
 		}
 		e.relay.Begin(false, false)
+		e.statements.Begin(1, e.book)
 		e.leased = true
 	}
 	n, _, err := e.relay.FromClient(b)
 	if err != nil {
 		panic(err)
 	}
-	e.server.Write(b[:n])
+	if !e.relay.Named() {
+		e.server.Write(b[:n])
+		return n
+	}
+	e.out = append(e.out[:0], b[:n]...)
+	for e.relay.Named() && err == nil {
+		var k int
+		e.out, k, err = e.relay.Rewrite(e.out, b[n:])
+		n += k
+		k, _, _ = e.relay.FromClient(b[n:])
+		e.out = append(e.out, b[n:n+k]...)
+		n += k
+	}
+	e.server.Write(e.out)
 	return n
 }
 
@@ -71,6 +90,40 @@ func (*engine) Closed(error) {}
 
 // transact gives one transaction through the engine, with the client and the server at its ends.
 func transact(tb testing.TB) func() {
+	client, server := startEngine(tb)
+	reply := wire.AppendReadyForQuery([]byte("T\x00\x00\x00\x06\x00\x00D\x00\x00\x00\x06\x00\x00C\x00\x00\x00\x0dSELECT 1\x00"), 'I')
+	return exchange(tb, client, server, wire.AppendQuery(nil, "select 1"), len(wire.AppendQuery(nil, "select 1")), reply, len(reply))
+}
+
+// transactPrepared is transact with a statement that has been prepared: Bind, Execute, Sync.
+func transactPrepared(tb testing.TB) func() {
+	client, server := startEngine(tb)
+	const name = "claimpool_x"
+	bind := func(name string) []byte {
+		return wire.AppendSync(wire.AppendExecute(wire.AppendBind(nil, "", name, [][]byte{[]byte("1")}), "", 0))
+	}
+	parse := wire.AppendSync(wire.AppendParse(nil, "s", "select $1"))
+	done := wire.AppendReadyForQuery([]byte("1\x00\x00\x00\x04"), 'I')
+	exchange(tb, client, server, parse, len(parse)+len(name)-len("s"), done, len(done))()
+	reply := wire.AppendReadyForQuery([]byte("2\x00\x00\x00\x04D\x00\x00\x00\x06\x00\x00C\x00\x00\x00\x0dSELECT 1\x00"), 'I')
+	return exchange(tb, client, server, bind("s"), len(bind(name)), reply, len(reply))
+}
+
+// exchange sends a request of the client and an answer of the server, and reads as many bytes at the other ends.
+func exchange(tb testing.TB, client, server net.Conn, request []byte, forwarded int, reply []byte, heard int) func() {
+	in, out := make([]byte, forwarded), make([]byte, heard)
+	return func() {
+		client.Write(request)
+		io.ReadFull(server, in)
+		server.Write(reply)
+		if _, err := io.ReadFull(client, out); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// startEngine gives the ends of the client and of the server.
+func startEngine(tb testing.TB) (client, server net.Conn) {
 	l, err := loop.New()
 	if err != nil {
 		tb.Fatal(err)
@@ -83,6 +136,10 @@ func transact(tb testing.TB) func() {
 	e.ticket.Entry = e.pool.Enter(claimpool.Key{1}, claimpool.Key{1})
 	e.pool.Open()
 	e.pool.Opened(&e.member, 0, time.Now())
+	library := &prepared.Library{Random: func() string { return "x" }}
+	e.statements = prepared.NewServer(library, 10)
+	e.book = prepared.NewClient(library, prepared.Limits{Client: 1, Bytes: 1000}, "")
+	e.relay.Keep(e.statements)
 	client, c := socketPair(tb)
 	server, s := socketPair(tb)
 	ready := make(chan error, 1)
@@ -99,17 +156,7 @@ func transact(tb testing.TB) func() {
 		tb.Fatal(err)
 	}
 
-	request := wire.AppendQuery(nil, "select 1")
-	reply := wire.AppendReadyForQuery([]byte("T\x00\x00\x00\x06\x00\x00D\x00\x00\x00\x06\x00\x00C\x00\x00\x00\x0dSELECT 1\x00"), 'I')
-	in, out := make([]byte, len(request)), make([]byte, len(reply))
-	return func() {
-		client.Write(request)
-		io.ReadFull(server, in)
-		server.Write(reply)
-		if _, err := io.ReadFull(client, out); err != nil {
-			tb.Fatal(err)
-		}
-	}
+	return client, server
 }
 
 func socketPair(tb testing.TB) (net.Conn, int) {
@@ -136,17 +183,23 @@ func socketPair(tb testing.TB) (net.Conn, int) {
 
 // The steady state of the proxy makes no garbage.
 func TestATransactionDoesNotAllocate(t *testing.T) {
-	f := transact(t)
-	f()
-	if n := testing.AllocsPerRun(1000, f); n > 0 {
-		t.Errorf("%v allocations", n)
+	for name, transact := range map[string]func(testing.TB) func(){"Query": transact, "prepared": transactPrepared} {
+		f := transact(t)
+		f()
+		if n := testing.AllocsPerRun(1000, f); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
 
 func BenchmarkTransaction(b *testing.B) {
-	f := transact(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		f()
+	for name, transact := range map[string]func(testing.TB) func(){"Query": transact, "prepared": transactPrepared} {
+		b.Run(name, func(b *testing.B) {
+			f := transact(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				f()
+			}
+		})
 	}
 }

@@ -11,7 +11,7 @@ public class Invoices {
         p.setProperty("password", env.get("PGPASSWORD"));
         p.setProperty("sslmode", env.getOrDefault("PGSSLMODE", "verify-full"));
         p.setProperty("sslrootcert", env.get("PGSSLROOTCERT"));
-        p.setProperty("prepareThreshold", "0"); // by default the driver prepares a statement when it sees it for the fifth time
+        p.setProperty("prepareThreshold", "1"); // prepare each statement at once, not when it is seen for the fifth time
         String url = "jdbc:postgresql://" + env.get("PGHOST") + ":" + env.get("PGPORT") + "/" + env.get("PGDATABASE");
         List<String> lines = List.of();
         try (Connection db = DriverManager.getConnection(url, p);

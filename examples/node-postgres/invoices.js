@@ -9,9 +9,9 @@ async function payAndList (limit) {
   const client = await pool.connect()
   try {
     await client.query('BEGIN')
-    await client.query('UPDATE invoice SET paid = true WHERE amount < $1', [limit])
+    await client.query({ name: 'pay', text: 'UPDATE invoice SET paid = true WHERE amount < $1', values: [limit] })
     const { rows: [{ tenant }] } = await client.query("SELECT jwt('tenant_id') AS tenant")
-    const { rows } = await client.query('SELECT * FROM invoice ORDER BY id')
+    const { rows } = await client.query({ name: 'list', text: 'SELECT * FROM invoice ORDER BY id' })
     await client.query('COMMIT')
     return { tenant, rows }
   } catch (error) {

@@ -19,8 +19,8 @@ type invoice struct {
 
 func main() {
 	ctx := context.Background()
-	// pgx reads PGHOST, PGPASSWORD, PGSSLMODE and so on. The mode exec prepares nothing that outlives its transaction.
-	db, err := pgxpool.New(ctx, "default_query_exec_mode=exec pool_max_conns=2")
+	// pgx reads PGHOST, PGPASSWORD, PGSSLMODE and so on. It prepares every statement, and executes it under its name from then on.
+	db, err := pgxpool.New(ctx, "pool_max_conns=2")
 	if err != nil {
 		log.Fatal(err)
 	}

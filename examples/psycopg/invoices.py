@@ -11,9 +11,8 @@ def pay_and_list(conn, limit):
     return tenant, rows
 
 
-# psycopg reads PGHOST, PGPASSWORD, PGSSLMODE and so on. By default it would prepare a statement when it sees it for the
-# fifth time.
-with psycopg.connect(prepare_threshold=None) as conn:
+# psycopg reads PGHOST, PGPASSWORD, PGSSLMODE and so on. It prepares a statement when it sees it for the fifth time.
+with psycopg.connect() as conn:
     for _ in range(10):
         tenant, rows = pay_and_list(conn, 100)
 
