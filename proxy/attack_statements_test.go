@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/wire"
@@ -21,44 +20,48 @@ func secretNames(p *peer, like string) []string {
 
 // TestAttackStatementsOfAnotherTenant: there is one server connection. The attacker prepares the very texts that his neighbour
 // prepares, learns the names that they have on the server, and leaves statements of his own under those names and under the
-// neighbour's. The neighbour executes his own statements, and sees his own rows.
+// neighbour's.
+//
+// Must: The neighbour executes his own statements, and sees his own rows; by the names of the attacker's he finds nothing.
+// Dialects: sql, native
+// Not pgbouncer: its statements belong to all who use the server connection
 func TestAttackStatementsOfAnotherTenant(t *testing.T) {
 	const text = "SELECT jwt('tenant_id') || count(*) FROM note"
-	start := map[string]func(*testing.T, cluster.Installation, func(*pgtest.ProxyOptions)) *tenants{"sql": startTenants, "native": startNative}
-	for dialect, start := range start {
-		t.Run(dialect, func(t *testing.T) {
-			f := start(t, pgtest.Newest(t), poolOf(1))
-			a, b := f.raw(t, "t1"), f.raw(t, "t2")
-			b.tell(parsed, prepare("q", text))
+	eachTenants(t, 1, func(t *testing.T, f *tenants) {
+		a, b := f.raw(t, "t1"), f.raw(t, "t2")
+		b.tell(parsed, prepare("q", text))
+		b.tell("2 D(t210) C(SELECT 1) Z(I)", execute("q"))
+		theirs := secretNames(b, "SELECT jwt(%")
+		if len(theirs) != 1 {
+			t.Fatalf("b's statement is on the server as %q", theirs)
+		}
+		for range 3 {
+			a.tell(parsed, prepare("q", text))
+			names := append(secretNames(a, "%"), append(theirs, "q", "claimpool_nothing", "claimpool_refused")...)
+			for _, name := range names {
+				a.ask(fmt.Sprintf("DEALLOCATE %q", name))
+				a.ask(fmt.Sprintf("PREPARE %q AS SELECT 'poison'", name))
+			}
 			b.tell("2 D(t210) C(SELECT 1) Z(I)", execute("q"))
-			theirs := secretNames(b, "SELECT jwt(%")
-			if len(theirs) != 1 {
-				t.Fatalf("b's statement is on the server as %q", theirs)
-			}
-			for range 3 {
-				a.tell(parsed, prepare("q", text))
-				names := append(secretNames(a, "%"), append(theirs, "q", "claimpool_nothing", "claimpool_refused")...)
-				for _, name := range names {
-					a.ask(fmt.Sprintf("DEALLOCATE %q", name))
-					a.ask(fmt.Sprintf("PREPARE %q AS SELECT 'poison'", name))
+			for _, name := range names[:len(names)-3] { // a's, by name: the protocol gives him no name of ours, SQL finds none
+				b.tell("E(26000) Z(I)", execute(name))
+				if got := b.ask(fmt.Sprintf("EXECUTE %q", name)); got != "E(26000) Z(I)" && !strings.Contains(got, "t210") {
+					t.Errorf("b runs %s: %s", name, got)
 				}
-				b.tell("2 D(t210) C(SELECT 1) Z(I)", execute("q"))
-				for _, name := range names[:len(names)-3] { // a's, by name: the protocol gives him no name of ours, SQL finds none
-					b.tell("E(26000) Z(I)", execute(name))
-					if got := b.ask(fmt.Sprintf("EXECUTE %q", name)); got != "E(26000) Z(I)" && !strings.Contains(got, "t210") {
-						t.Errorf("b runs %s: %s", name, got)
-					}
-				}
-				a.tell("3 Z(I)", wire.AppendSync(wire.AppendClose(nil, wire.KindStatement, "q")))
-				b.tell("3 1 Z(I)", wire.AppendClose(nil, wire.KindStatement, "q"), prepare("q", text))
 			}
-		})
-	}
+			a.tell("3 Z(I)", wire.AppendSync(wire.AppendClose(nil, wire.KindStatement, "q")))
+			b.tell("3 1 Z(I)", wire.AppendClose(nil, wire.KindStatement, "q"), prepare("q", text))
+		}
+	})
 }
 
 // TestAttackStatementsOfTheSameIdentity: two clients of one identity share a server connection. One, taken over by an
-// attacker, puts other statements in the place of those that the other one has prepared, by every way that SQL has: it must
-// not get at the other's arguments. What he has to do shows in the tags of his commands.
+// attacker, puts other statements in the place of those that the other one has prepared, by every way that SQL has and that
+// shows in the tags of his commands.
+//
+// Must: The other client's arguments go to its own statement.
+// Dialects: sql, native
+// Not pgbouncer: its statements belong to all who use the server connection
 func TestAttackStatementsOfTheSameIdentity(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		f.cluster.Exec(t, f.database, "GRANT TEMP ON DATABASE "+f.database+" TO "+f.role)
@@ -106,8 +109,12 @@ func TestAttackStatementsOfTheSameIdentity(t *testing.T) {
 	})
 }
 
-// TestAttackStatementsByOurNames: the attacker names our statements in messages of the protocol. They are nobody's: he can
-// neither execute nor describe nor close one, whoever it belongs to, and can prepare none that we would take for ours.
+// TestAttackStatementsByOurNames: the attacker names the proxy's own statements in messages of the protocol.
+//
+// Must: They are nobody's: he can neither execute nor describe nor close one, whoever it belongs to, and can prepare none that
+// the proxy would take for its own.
+// Dialects: sql, native
+// Not pgbouncer: it has other names
 func TestAttackStatementsByOurNames(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		a, b := f.raw(t, "t1"), f.raw(t, "t1")
@@ -128,55 +135,65 @@ func TestAttackStatementsByOurNames(t *testing.T) {
 }
 
 // TestAttackUnnamedStatementOfAnotherClient: the attacker leaves an unnamed statement behind. The next client of the same
-// identity, whose own one is gone, must get an error and not run that one.
+// identity has had its own one on that server connection before.
+//
+// Must: It gets an error, and does not run the attacker's.
+// Dialects: sql, native
+// Not pgbouncer: it lets that pass
 func TestAttackUnnamedStatementOfAnotherClient(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), poolOf(1))
-	a, b := f.raw(t, "t1"), f.raw(t, "t1")
-	for range 2 {
-		b.tell(parsed, prepare("", "SELECT 'of b'"))
-		a.tell(parsed, prepare("", "SELECT 'poison'"))
-		b.tell("E(26000) Z(I)", execute(""))
-		a.tell(parsed, prepare("", "SELECT 'poison'"))
-		b.tell("E(26000) Z(I)", wire.AppendSync(wire.AppendDescribe(nil, wire.KindStatement, "")))
-	}
+	eachTenants(t, 1, func(t *testing.T, f *tenants) {
+		a, b := f.raw(t, "t1"), f.raw(t, "t1")
+		for range 2 {
+			b.tell(parsed, prepare("", "SELECT 'of b'"))
+			a.tell(parsed, prepare("", "SELECT 'poison'"))
+			b.tell("E(26000) Z(I)", execute(""))
+			a.tell(parsed, prepare("", "SELECT 'poison'"))
+			b.tell("E(26000) Z(I)", wire.AppendSync(wire.AppendDescribe(nil, wire.KindStatement, "")))
+		}
+	})
 }
 
-// TestAttackManyStatements: the attacker prepares without end: names, texts, one long pipeline without a Sync. The proxy and
-// the server remember no more than they may, and nothing when he has left.
+// TestAttackManyStatements: the attacker prepares without end: names, texts, one long pipeline without a Sync.
+//
+// Must: The proxy and the server remember no more than they may, and nothing when he has left; others are served.
+// Dialects: sql, native
+// Not pgbouncer: it has other bounds
 func TestAttackManyStatements(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), func(o *pgtest.ProxyOptions) {
-		poolOf(1)(o)
-		o.Statements = prepared.Limits{Server: 20, Client: 50, Bytes: 50_000}
-	})
-	a := f.raw(t, "t1")
-	for i := range 200 {
-		want := parsed
-		if i >= 50 {
-			want = "E(54000) Z(I)"
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, func(o *pgtest.ProxyOptions) {
+			poolOf(1)(o)
+			o.Statements = prepared.Limits{Server: 20, Client: 50, Bytes: 50_000}
+		})
+		a := f.raw(t, "t1")
+		for i := range 200 {
+			want := parsed
+			if i >= 50 {
+				want = "E(54000) Z(I)"
+			}
+			a.tell(want, prepare(fmt.Sprint("s", i), fmt.Sprintf("SELECT %d", i)))
 		}
-		a.tell(want, prepare(fmt.Sprint("s", i), fmt.Sprintf("SELECT %d", i)))
-	}
-	if n := len(secretNames(a, "%")); n > 21 {
-		t.Errorf("%d statements on the server", n)
-	}
-	for i := range 200 { // prepared and closed: different texts without end
-		name := fmt.Sprint("t", i)
-		a.tell("3 Z(I)", wire.AppendSync(wire.AppendClose(nil, wire.KindStatement, "s0")))
-		a.tell(parsed, prepare("s0", "SELECT '"+name+"'"))
-	}
-	if n := len(secretNames(a, "%")); n > 21 || f.Texts() != 50 {
-		t.Errorf("%d statements on the server, %d texts", n, f.Texts())
-	}
-	var flood []byte
-	for range 70_000 {
-		flood = wire.AppendClose(flood, wire.KindStatement, "s1")
-		flood = wire.AppendParse(flood, "s1", "SELECT 1")
-	}
-	go a.Write(flood) // nobody reads the answers
-	b := f.raw(t, "t2")
-	if got := b.one("SELECT 'alive'"); got != "alive" {
-		t.Errorf("b gets %s", got)
-	}
-	a.Close()
-	soon(t, "for the texts to be forgotten", func() bool { return f.Texts() == 0 })
+		if n := len(secretNames(a, "%")); n > 21 {
+			t.Errorf("%d statements on the server", n)
+		}
+		for i := range 200 { // prepared and closed: different texts without end
+			name := fmt.Sprint("t", i)
+			a.tell("3 Z(I)", wire.AppendSync(wire.AppendClose(nil, wire.KindStatement, "s0")))
+			a.tell(parsed, prepare("s0", "SELECT '"+name+"'"))
+		}
+		if n := len(secretNames(a, "%")); n > 21 || f.Texts() != 50 {
+			t.Errorf("%d statements on the server, %d texts", n, f.Texts())
+		}
+		var flood []byte
+		for range 70_000 {
+			flood = wire.AppendClose(flood, wire.KindStatement, "s1")
+			flood = wire.AppendParse(flood, "s1", "SELECT 1")
+		}
+		go a.Write(flood) // nobody reads the answers
+		b := f.raw(t, "t2")
+		if got := b.one("SELECT 'alive'"); got != "alive" {
+			t.Errorf("b gets %s", got)
+		}
+		a.Close()
+		soon(t, "for the texts to be forgotten", func() bool { return f.Texts() == 0 })
+	})
 }

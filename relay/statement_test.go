@@ -231,7 +231,10 @@ func TestWhatWaitsForAnAnswer(t *testing.T) {
 	}
 }
 
-// A client that breaks off a batch with a Query loses count of the answers; statements would get those of others.
+// TestAttackStatementsBehindAQueryInABatch: the attacker breaks off a batch with a Query, so that nobody can tell any more which
+// answer is whose, and prepares statements then.
+//
+// Must: He is sent away: no statement is believed to be there that is not.
 func TestAttackStatementsBehindAQueryInABatch(t *testing.T) {
 	r := named(someLimits)
 	_, _, _, err := rewriteAll(t, r, stream("P:\x00x\x00\x00\x00|Q:x|P:a\x00x\x00\x00\x00|S:"), 1000)
@@ -240,7 +243,9 @@ func TestAttackStatementsBehindAQueryInABatch(t *testing.T) {
 	}
 }
 
-// A server that answers what nobody asked must not be believed.
+// TestAttackServerAnswersInAnotherOrder: the server, taken over, answers what was not asked, or in another order.
+//
+// Must: It is not believed, and closed.
 func TestAttackServerAnswersInAnotherOrder(t *testing.T) {
 	for _, answer := range []string{"3:", "1:x", "1:|1:"} {
 		r := named(someLimits)
