@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/wire"
@@ -43,37 +42,37 @@ const parsed = "1 Z(I)"
 // TestStatementsFollowTheirClients: many clients of many identities, with pgx's own defaults: everything is prepared under a
 // name, and executed later on whatever server there is.
 func TestStatementsFollowTheirClients(t *testing.T) {
-	start := map[string]func(*testing.T, cluster.Installation, func(*pgtest.ProxyOptions)) *tenants{"sql": startTenants, "native": startNative}
-	for dialect, start := range start {
-		t.Run(dialect, func(t *testing.T) {
-			f := start(t, pgtest.Newest(t), func(o *pgtest.ProxyOptions) {
-				poolOf(3)(o)
-				o.Statements = prepared.Limits{Server: 5, Client: 100, Bytes: 1 << 20}
-			})
-			var wg sync.WaitGroup
-			for i := range 12 {
-				tenant := fmt.Sprintf("t%d", i%4)
-				c := f.connect(t, tenant)
-				wg.Go(func() {
-					for n := range 60 {
-						var got string
-						sql := fmt.Sprintf("SELECT coalesce(string_agg(DISTINCT tenant, ','), 'nobody') || ' ' || count(*) || ' ' || $1 || ' %d' FROM note", n%8)
-						err := c.QueryRow(t.Context(), sql, "argument").Scan(&got)
-						if want := fmt.Sprintf("%s argument %d", own(tenant), n%8); err != nil || got != want {
-							t.Errorf("%q, %v; want %q", got, err, want)
-							return
-						}
-					}
-				})
-			}
-			wg.Wait()
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, func(o *pgtest.ProxyOptions) {
+			poolOf(3)(o)
+			o.Statements = prepared.Limits{Server: 5, Client: 100, Bytes: 1 << 20}
 		})
-	}
+		var wg sync.WaitGroup
+		for i := range 12 {
+			tenant := fmt.Sprintf("t%d", i%4)
+			c := f.connect(t, tenant)
+			wg.Go(func() {
+				for n := range 60 {
+					var got string
+					sql := fmt.Sprintf("SELECT coalesce(string_agg(DISTINCT tenant, ','), 'nobody') || ' ' || count(*) || ' ' || $1 || ' %d' FROM note", n%8)
+					err := c.QueryRow(t.Context(), sql, "argument").Scan(&got)
+					if want := fmt.Sprintf("%s argument %d", own(tenant), n%8); err != nil || got != want {
+						t.Errorf("%q, %v; want %q", got, err, want)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 // TestStatementsInPgxPipelines: pgx prepares and executes a batch in one pipeline, with an error in the middle.
 func TestStatementsInPgxPipelines(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), poolOf(1))
+	eachTenants(t, 1, pgxPipelines)
+}
+
+func pgxPipelines(t *testing.T, f *tenants) {
 	a, b := f.connect(t, "t1"), f.connect(t, "t2")
 	for range 10 {
 		for tenant, c := range map[string]*pgx.Conn{"t1": a, "t2": b} {
