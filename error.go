@@ -22,12 +22,14 @@ const (
 	CodeAdminShutdown          Code = "57P01"
 	CodeCannotConnectNow       Code = "57P03"
 	CodeIdleSessionTimeout     Code = "57P05"
+	CodeActiveTransaction      Code = "25001"
 	CodeIdleInTransaction      Code = "25P03"
 	CodeInvalidParameterValue  Code = "22023"
 	CodeUndefinedObject        Code = "42704"
 	CodeDuplicateStatement     Code = "42P05" // duplicate_prepared_statement
 	CodeUndefinedStatement     Code = "26000" // invalid_sql_statement_name
 	CodeInsufficientPrivileges Code = "42501"
+	CodeSyntaxError            Code = "42601"
 	CodeInternalError          Code = "XX000"
 )
 

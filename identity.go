@@ -35,9 +35,10 @@ func (Claims) LogValue() slog.Value { return slog.StringValue("redacted") }
 // Key identifies an identity: two clients with the same key may share a server connection without a reset in between.
 type Key [sha256.Size]byte
 
-// Identity is what was proved about a client. It is made once, at login, and never changed.
+// Identity is what was proved about a client. It is made once, at login or with a fresh token, and never changed.
 type Identity struct {
 	Method  Method
+	Rule    string    // the name of the rule that let it in; a fresh token is judged by it
 	Issuer  string    // the token's issuer; empty for password users
 	Subject string    // who it is; for password users the user name
 	Role    string    // the permanent database role that serves it
@@ -91,9 +92,17 @@ func (id *Identity) Share(claim string) Key {
 	return k
 }
 
+// Continuing gives the identity with the key of the one before it: a session on one server connection goes on under a fresh
+// token, with what it has left there.
+func (id *Identity) Continuing(before *Identity) *Identity {
+	next := *id
+	next.key = before.key
+	return &next
+}
+
 // Equal reports whether two identities are the same in everything, the times of their tokens included.
 func (id *Identity) Equal(other *Identity) bool {
-	return id.key == other.key && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
+	return id.key == other.key && id.Rule == other.Rule && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
 		(id.Claims == nil) == (other.Claims == nil)
 }
 

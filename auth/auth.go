@@ -36,6 +36,10 @@ type Request struct {
 	Relayed  bool                 // a load balancer says that Addr is the client's: the client is not on this machine
 	TLS      *tls.ConnectionState // nil when there is no TLS
 
+	// Context is the token that the client has brought in its startup packet (jwt.context), on top of what its rule asks
+	// for; nil when there is none.
+	Context claimpool.Secret
+
 	// Certificate is the proxy's own certificate on this TLS connection (DER), for channel binding.
 	Certificate []byte
 }

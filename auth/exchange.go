@@ -30,6 +30,19 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, gone(err)
 	}
+	id, err := x.prove()
+	if err == nil && x.req.Context != nil {
+		id, err = x.withContext(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	id.Rule = x.rule.Name
+	return id, nil
+}
+
+// prove runs the method.
+func (x *exchange) prove() (*claimpool.Identity, error) {
 	switch x.rule.Method {
 	case claimpool.MethodJWT:
 		return x.jwt()

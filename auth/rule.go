@@ -46,6 +46,10 @@ type Rule struct {
 	OAuth    OAuth     // for MethodOAuth
 	Userlist *Userlist // the passwords; for MethodSCRAM and MethodMD5
 
+	// Contexts verifies the tokens that clients without a token of their own may bring as their context, on top of the proof that
+	// the method asks for. Nil: none may.
+	Contexts Verifier
+
 	// Role is the database role of whoever is let in without a token. Empty means the user name.
 	Role string
 }
@@ -61,6 +65,13 @@ func (r *Rule) check() error {
 		if !p.IsValid() {
 			return errors.New("an address is not valid")
 		}
+	}
+	switch {
+	case r.Contexts == nil:
+	case r.takesTokens() || r.Method == claimpool.MethodReject || missing(r.Contexts):
+		return fmt.Errorf("method %s takes no contexts", r.Method)
+	case r.TLS == TLSOff:
+		return errors.New(`contexts with tls "off" would send tokens in the clear; tls "any" allows that`)
 	}
 	switch r.Method {
 	case claimpool.MethodReject:
@@ -93,9 +104,7 @@ func (r *Rule) check() error {
 	return nil
 }
 
-func (r *Rule) takesTokens() bool {
-	return r.Method == claimpool.MethodJWT || r.Method == claimpool.MethodOAuth
-}
+func (r *Rule) takesTokens() bool { return byToken(r.Method) }
 
 // missing also finds the nil *token.Set inside of the interface: a check must not pass because the checker is nil.
 func missing(v Verifier) bool {
@@ -170,8 +179,9 @@ func (a *Authenticator) choose(req *Request) (*Rule, error) {
 		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q rejects", rule.Name))
 	case rule.Method == claimpool.MethodTrust && !req.local():
 		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q trusts, but not from another machine", rule.Name))
-	case rule.takesTokens() && rule.TLS != TLSAny && !req.private():
-		// Refused before the token is asked for, so that it never crosses the network in the clear.
+	case (rule.takesTokens() || req.Context != nil) && rule.TLS != TLSAny && !req.private():
+		// Refused before the token is asked for, so that it never crosses the network in the clear. One in the startup packet has
+		// done so already: it must not work, so that people notice.
 		err := refusal("TLS required", fmt.Errorf("rule %q takes tokens only over TLS", rule.Name))
 		err.Hint = "Connect with TLS, for instance with sslmode=verify-full."
 		return nil, err

@@ -255,6 +255,7 @@ func (k *checker) method(key string, r Rule) {
 	if r.Method != "oauth" && r.Scope != "" {
 		k.wrong(key+".scope", `is only used with "method: oauth"`, "")
 	}
+	k.contextIssuers(key, r)
 	tcp := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return !strings.HasPrefix(l.Address, "unix:") })
 	certificate := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return l.TLS.Enabled() })
 	if r.TLS == "required" && tcp && !certificate && r.Method != "reject" {
@@ -285,10 +286,8 @@ func (k *checker) tokenRule(key string, r Rule) {
 	if len(k.c.Issuers) == 0 {
 		k.wrong("issuers", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs to know whose tokens to accept.")
 	}
-	for i, name := range r.Issuers {
-		if _, ok := k.c.Issuers[name]; !ok && len(k.c.Issuers) > 0 {
-			k.wrong(fmt.Sprintf("%s.issuers[%d]", key, i), "there is no issuer "+quote(name), suggest(name, slices.Sorted(maps.Keys(k.c.Issuers))))
-		}
+	if len(k.c.Issuers) > 0 {
+		k.issuerNames(key+".issuers", r.Issuers)
 	}
 	if r.Role != "" {
 		k.wrong(key+".role", "is not used with the method "+r.Method, `Set the issuer's "role" instead.`)
@@ -308,5 +307,28 @@ func (k *checker) oauthRule(key string, r Rule) {
 	case ok && !strings.HasPrefix(issuer.Issuer, "https://"):
 		k.warn("issuers."+name+".issuer", "is not an https URL, so clients of rule "+quote(r.Name)+" cannot find out where to get a token",
 			"They must have one when they connect.")
+	}
+}
+
+// issuerNames checks that every name is that of an issuer.
+func (k *checker) issuerNames(key string, names []string) {
+	for i, name := range names {
+		if _, ok := k.c.Issuers[name]; !ok {
+			k.wrong(fmt.Sprintf("%s[%d]", key, i), "there is no issuer "+quote(name), suggest(name, slices.Sorted(maps.Keys(k.c.Issuers))))
+		}
+	}
+}
+
+// contextIssuers checks whose tokens clients may bring on top of a password.
+func (k *checker) contextIssuers(key string, r Rule) {
+	key += ".context_issuers"
+	switch {
+	case len(r.ContextIssuers) == 0:
+	case r.takesTokens() || r.Method == "reject":
+		k.wrong(key, "is not used with the method "+r.Method, "It is for clients with a password.")
+	case r.TLS == "off":
+		k.wrong(key, "would have tokens cross the network in the clear", `Use "tls: required".`)
+	default:
+		k.issuerNames(key, r.ContextIssuers)
 	}
 }

@@ -35,7 +35,9 @@ func (k *checker) databases() {
 			}
 		}
 		k.context(key+".context", db.Context)
-		jwt := func(r Rule) bool { return r.takesTokens() && r.matchesDatabase(name) }
+		jwt := func(r Rule) bool {
+			return (r.takesTokens() || len(r.ContextIssuers) > 0) && r.matchesDatabase(name)
+		}
 		if db.Context.Dialect == "none" && slices.ContainsFunc(k.c.Rules, jwt) {
 			k.warn(key+".context", "clients log in with tokens, but their claims do not reach this database",
 				`Run "claimpool db install", and set "context: {dialect: sql, key_file: …}".`)

@@ -143,6 +143,9 @@ func TestCheck(t *testing.T) {
 		{"trust at all", "rules", "[{method: trust, addresses: [127.0.0.1]}]", "warning: rules[0].method: trust lets everybody on this machine in"},
 		{"issuers that are not used", "rules", "[{method: md5, issuers: [id]}]", `rules[0].issuers: is only used with "method: jwt"`},
 
+		{"contexts of an unknown issuer", "rules", "[{method: md5, context_issuers: [idd]}]", `rules[0].context_issuers[0]: there is no issuer "idd". Did you mean "id"?`},
+		{"contexts on top of a token", "rules", "[{method: jwt, context_issuers: [id]}]", "rules[0].context_issuers: is not used with the method jwt"},
+		{"contexts in the clear", "rules", "[{method: md5, tls: off, context_issuers: [id]}]", "rules[0].context_issuers: would have tokens cross the network in the clear"},
 		{"no hosts", "databases", "{a: {}}", "databases.a.hosts: is missing"},
 		{"a host that is a URL", "databases", "{a: {hosts: 'postgres://u:p@h/db'}}", "databases.a.hosts[0]: cannot understand the address"},
 		{"a host with a named port", "databases", "{a: {hosts: 'h:pg'}}", `databases.a.hosts[0]: the port must be a number from 1 to 65535, not "pg"`},

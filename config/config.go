@@ -226,6 +226,10 @@ type Rule struct {
 	// The scope that clients without a token are told to ask their issuer for; for the method oauth.
 	Scope string `yaml:"scope"`
 
+	// The names of the issuers whose tokens a client may bring on top of its password, in the startup parameter jwt.context
+	// (options=-c jwt.context=TOKEN): they give it claims, and the password its role. For methods without a token. Empty: none.
+	ContextIssuers []string `yaml:"context_issuers"`
+
 	// The database role of the clients that it lets in, for methods without a token. Empty: the user name.
 	Role string `yaml:"role"`
 }

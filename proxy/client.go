@@ -22,6 +22,7 @@ const (
 	receiving                    // has a server that is being handed over to it
 	relaying                     // has a server
 	keeping                      // session mode: has a server, and nothing is under way
+	renewing                     // its fresh token is being verified
 	refused                      // its request got an error in place of a server, and is skipped
 	left                         // gone
 )
@@ -95,6 +96,9 @@ func (c *client) begin(b []byte) int {
 		c.fatal(errRemoved)
 		return len(b)
 	}
+	if relay.Begins(b[drop:], c.ours()) {
+		return drop + c.takeToken(b[drop:], now)
+	}
 	if c.identity.Expired(now) {
 		return drop + c.tooLate(b[drop:], now)
 	}
@@ -152,6 +156,7 @@ func (c *client) granted(s *backend, now time.Time) {
 func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	c.server, s.client = s, c
 	session := c.pool.pool.Config().Mode == pool.Session
+	s.relay.Watch(c.ours())
 	s.relay.Begin(session, s.pool.db.Dialect.Gated() && !session)
 	s.statements.Begin(c.number, c.statements)
 	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
@@ -227,6 +232,8 @@ func (c *client) forward(b []byte) int {
 	case terminate:
 		c.leave("client said goodbye")
 		return len(b)
+	case s.relay.Stopped():
+		return n + c.refuseToken(b[n:])
 	case s.conn.Blocked():
 		c.conn.Pause()
 	}
@@ -268,7 +275,7 @@ func (c *client) fence() bool {
 
 // transactionOver is step 11, when the pool mode lets the server go.
 func (c *client) transactionOver() {
-	if c.state == refused { // session mode: the server has said something of its own meanwhile
+	if c.state == refused || c.state == renewing { // session mode: the server has said something of its own meanwhile
 		return
 	}
 	mode := c.pool.pool.Config().Mode

@@ -15,11 +15,21 @@ var noDeadline time.Time
 // maxSettings is how many settings a client may bring: each one is a message at every hand-over to it.
 const maxSettings = 64
 
+// contextParameter is the parameter in which a client may bring a token on top of its password. It goes to nobody else.
+const contextParameter = "jwt.context"
+
 // clientSettings are the parameters that a client asks for at startup, directly or in "options". They follow the client
-// to whatever server it gets, behind the trusted context.
-func clientSettings(s wire.Startup) ([][2]string, error) {
-	var list [][2]string
+// to whatever server it gets, behind the trusted context. token is the one that it has brought; nil when there is none.
+func clientSettings(s wire.Startup) (list [][2]string, token claimpool.Secret, err error) {
 	add := func(name, value string) error {
+		if strings.EqualFold(name, contextParameter) {
+			token.Clear()
+			token = nil
+			if value != "" {
+				token = claimpool.Secret(value)
+			}
+			return nil
+		}
 		if trusted.Reserved(name) {
 			return &claimpool.Error{
 				Code: claimpool.CodeFeatureNotSupported, Message: fmt.Sprintf("parameter %q cannot be set at startup", name),
@@ -53,13 +63,13 @@ func clientSettings(s wire.Startup) ([][2]string, error) {
 			err = add(kv[0], kv[1])
 		}
 		if err != nil {
-			return nil, err
+			return nil, token, err
 		}
 	}
 	if len(list) > maxSettings {
-		return nil, &claimpool.Error{Code: claimpool.CodeProgramLimitExceeded, Message: "too many parameters at startup"}
+		return nil, token, &claimpool.Error{Code: claimpool.CodeProgramLimitExceeded, Message: "too many parameters at startup"}
 	}
-	return list, nil
+	return list, token, nil
 }
 
 // ownValue is what a client is told of a reported parameter before it has a server: its own setting, when it brought one.

@@ -45,15 +45,17 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err := v.admit(cfg); err != nil { // step 0's limit, told in the client's own words
 		return err
 	}
+	settings, token, bad := clientSettings(v.hello.Startup)
+	defer token.Clear()
+	v.request.Context = token
 	v.identity, err = cfg.Auth.Authenticate(ctx, v.request, v) // steps 2 to 5
 	if err != nil {
 		return err
 	}
-	if err := v.sitByIdentity(&cfg.Limits); err != nil {
-		return err
+	if bad != nil { // told to those who may log in
+		return bad
 	}
-	settings, err := clientSettings(v.hello.Startup)
-	if err != nil {
+	if err := v.sitByIdentity(&cfg.Limits); err != nil {
 		return err
 	}
 	if v.pool, err = v.proxy.enter(v.request.Database, v.identity); err != nil {

@@ -6,6 +6,7 @@ import "github.com/claimpool/claimpool/wire"
 // is shorter than a header stays until more comes, and so does a message that names a prepared statement (see Named). terminate says that the next message is Terminate: the client leaves,
 // and the server does not hear of it. An error is a message that no client may send; nothing behind the n bytes goes on.
 func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
+	r.held, r.stopped = false, false
 	for {
 		if r.fromClient > 0 {
 			k := min(r.fromClient, len(b)-n)
@@ -27,6 +28,9 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		}
 		if typ == wire.MsgTerminate {
 			return n, true, nil
+		}
+		if r.ours != nil && (typ == wire.MsgQuery || typ == wire.MsgParse) && r.stop(typ, b[n+wire.HeaderLen:], size) {
+			return n, false, nil
 		}
 		if r.Holds() && !data(typ) {
 			r.held = true

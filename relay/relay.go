@@ -45,6 +45,8 @@ type Relay struct {
 	fencing    bool   // the reply to one of them is next
 	installed  bool   // and says that it has done its work
 	open       bool   // a fence was sent, and the request behind it has not ended yet
+	stopped    bool   // the proxy's own request stands next
+	ours       *Known // requests of the proxy's own; nil: none
 
 	book     *prepared.Server // nil: statements pass as they are
 	named    bool             // the client's next message is for Rewrite
@@ -58,7 +60,7 @@ type Relay struct {
 // one request at a time, a Query or a batch up to its Sync: where an error changes what the next request may do, it must
 // not be on its way already.
 func (r *Relay) Begin(notify, single bool) {
-	*r = Relay{notify: notify, single: single, book: r.book}
+	*r = Relay{notify: notify, single: single, book: r.book, ours: r.ours}
 }
 
 // Keep gives the relay the book of the server's statements, for all its leases.

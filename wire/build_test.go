@@ -70,6 +70,7 @@ func TestServerMessagesAgainstPgproto3(t *testing.T) {
 			&pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "XX000", Message: "m"}},
 		{"NoticeResponse", wire.AppendNotice(nil, &claimpool.Error{Code: "00000", Message: "n"}), &pgproto3.NoticeResponse{
 			Severity: "NOTICE", SeverityUnlocalized: "NOTICE", Code: "00000", Message: "n"}},
+		{"CommandComplete", wire.AppendCommandComplete(nil, "SET"), &pgproto3.CommandComplete{CommandTag: []byte("SET")}},
 		{"NoticeResponse that warns", wire.AppendWarning(nil, &claimpool.Error{Code: "01000", Message: "n"}), &pgproto3.NoticeResponse{
 			Severity: "WARNING", SeverityUnlocalized: "WARNING", Code: "01000", Message: "n"}},
 	})

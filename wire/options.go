@@ -32,11 +32,11 @@ func ParseOptions(s string) ([][2]string, error) {
 		case strings.HasPrefix(arg, "--") && len(arg) > 2:
 			text = arg[2:]
 		default:
-			return nil, optionError(fmt.Sprintf("invalid command-line argument for server process: %s", arg))
+			return nil, optionError(fmt.Sprintf("invalid command-line argument for server process: %s", shown(arg)))
 		}
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, optionError(fmt.Sprintf("%q requires a value", text))
+			return nil, optionError(fmt.Sprintf("%q requires a value", shown(text)))
 		}
 		settings = append(settings, [2]string{strings.ReplaceAll(name, "-", "_"), value})
 	}
@@ -76,6 +76,13 @@ func splitOptions(s string) []string {
 
 // isSpace is C's isspace in the C locale.
 func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// shown is as much of an argument as may stand in an error: a value, which may be a token, does not.
+func shown(arg string) string {
+	const most = 40
+	arg, _, _ = strings.Cut(arg, "=")
+	return arg[:min(len(arg), most)]
+}
 
 func optionError(message string) error {
 	return &claimpool.Error{Code: claimpool.CodeInvalidParameterValue, Message: message}

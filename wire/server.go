@@ -85,6 +85,12 @@ func AppendNegotiateProtocolVersion(dst []byte, newest uint32, unknown []string)
 	return end(dst, at)
 }
 
+// AppendCommandComplete appends CommandComplete.
+func AppendCommandComplete(dst []byte, tag string) []byte {
+	dst, at := begin(dst, MsgCommandComplete)
+	return end(appendCString(dst, tag), at)
+}
+
 // AppendError appends ErrorResponse with what a client may know of e. severity is "ERROR", "FATAL" or "PANIC"; after
 // "FATAL" the connection must be closed.
 func AppendError(dst []byte, severity string, e *claimpool.Error) []byte {

@@ -87,6 +87,13 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 		case claimpool.MethodSCRAM, claimpool.MethodMD5:
 			rules[i].Userlist = b.users
 		}
+		if len(r.ContextIssuers) > 0 {
+			set, err := b.issuers.set(r.ContextIssuers...)
+			if err != nil {
+				return nil, fmt.Errorf("rule %q: %w", r.Name, err)
+			}
+			rules[i].Contexts = set
+		}
 	}
 	if b.seed == nil {
 		b.seed = newSeed()

@@ -1,0 +1,103 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/claimpool/claimpool"
+)
+
+// Two ways bring a token without a login by token: a client that has proved who it is by a password names the person that it
+// works for (jwt.context in the startup packet), and a client whose token ends hands in a fresh one. Both get one answer to
+// everything that is wrong with the token; the log has the reason.
+
+// withContext puts the claims of the token in the startup packet on top of an identity that was proved by another method. The
+// role stays the rule's.
+func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, error) {
+	if x.rule.Contexts == nil {
+		return nil, &claimpool.Error{
+			Code: claimpool.CodeInvalidAuthorization, Message: `parameter "jwt.context" is not taken`,
+			Hint:  "Leave it out, or have the rule name its issuers with context_issuers.",
+			Cause: fmt.Errorf("rule %q has no issuers for it", x.rule.Name),
+		}
+	}
+	tok, err := x.rule.Contexts.Verify(x.req.Context)
+	if err != nil {
+		return nil, refusedToken(err)
+	}
+	return claimpool.NewIdentity(id.Method, tok.Issuer, tok.Subject, id.Role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+}
+
+// Renew makes the identity of a client that hands in a fresh token. The rule that let the client in, as it stands now, says
+// whose tokens count. The token must be of the same issuer and subject, and give the same role. Every error is a
+// *claimpool.Error for the client.
+func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret) (*claimpool.Identity, error) {
+	next, err := a.renew(id, raw)
+	if err != nil {
+		return nil, refusedToken(err)
+	}
+	next.Rule = id.Rule
+	return next, nil
+}
+
+func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret) (*claimpool.Identity, error) {
+	v, err := a.renewer(id)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := v.Verify(raw)
+	switch {
+	case err != nil:
+		return nil, err
+	case tok.Issuer != id.Issuer || tok.Subject != id.Subject:
+		return nil, errors.New("it is another issuer's or subject's than the one before")
+	}
+	if byToken(id.Method) {
+		// The user name of the login was either of these two, or the token has given the role to neither.
+		role, err := tok.Role(id.Role)
+		if err != nil {
+			role, err = tok.Role(id.Subject)
+		}
+		if err != nil || role != id.Role {
+			return nil, errors.Join(errors.New("it does not give the role of the one before"), err)
+		}
+	}
+	return claimpool.NewIdentity(id.Method, tok.Issuer, tok.Subject, id.Role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+}
+
+// renewer gives who verifies the fresh tokens of an identity.
+func (a *Authenticator) renewer(id *claimpool.Identity) (Verifier, error) {
+	i := slices.IndexFunc(a.rules, func(r Rule) bool { return r.Name == id.Rule })
+	switch {
+	case id.Claims == nil:
+		return nil, errors.New("the client has logged in without one")
+	case i < 0:
+		return nil, fmt.Errorf("there is no rule %q any more", id.Rule)
+	}
+	rule := &a.rules[i]
+	switch {
+	case rule.takesTokens() != byToken(id.Method):
+		return nil, fmt.Errorf("rule %q has another method now", id.Rule)
+	case rule.takesTokens():
+		return rule.Issuers, nil
+	case rule.Contexts == nil:
+		return nil, fmt.Errorf("rule %q takes no contexts any more", id.Rule)
+	}
+	return rule.Contexts, nil
+}
+
+// refusedToken is the one answer to a token that is not good enough.
+func refusedToken(cause error) error {
+	var e *claimpool.Error
+	if errors.As(cause, &e) {
+		return e
+	}
+	return &claimpool.Error{
+		Code: claimpool.CodeInvalidAuthorization, Message: "token in jwt.context refused",
+		Hint:  "It must be valid, and a fresh one must be of the same issuer, subject and role. The proxy's log has the reason.",
+		Cause: cause,
+	}
+}
+
+func byToken(m claimpool.Method) bool { return m == claimpool.MethodJWT || m == claimpool.MethodOAuth }

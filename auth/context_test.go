@@ -1,0 +1,140 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/token"
+)
+
+// brought is a request with a token in the startup packet.
+func brought(r Request, raw string) Request {
+	r.Context = claimpool.Secret(raw)
+	return r
+}
+
+// TestContexts: claims on top of a password. The role is the rule's, whatever the token says.
+func TestContexts(t *testing.T) {
+	iss := newIssuer(t, token.RoleRule{})
+	der, _ := certificate(t)
+	sha := Rule{Name: "app", Method: claimpool.MethodSCRAM, Userlist: list(t), Contexts: iss.set}
+	pooled, none, open := sha, sha, sha
+	pooled.Role, none.Contexts, open.TLS = "pool", nil, TLSAny
+	jwt := Rule{Method: claimpool.MethodJWT, Issuers: iss.set}
+	raw := iss.mint(t, "zoe", `,"role":"postgres"`)
+	for _, test := range []struct {
+		name   string
+		rule   Rule
+		req    Request
+		client *client
+		code   claimpool.Code
+		role   string
+		who    string
+	}{
+		{"password and token", sha, brought(overTLS("anna", der), raw), sendsSCRAM("correct", nil), "", "anna", "zoe@" + issuerName},
+		{"the rule's role", pooled, brought(overTLS("anna", der), raw), sendsSCRAM("correct", nil), "", "pool", "zoe@" + issuerName},
+		{"password alone", sha, overTLS("anna", der), sendsSCRAM("correct", nil), "", "anna", "anna"},
+		{"trust and token", Rule{Method: claimpool.MethodTrust, Contexts: iss.set}, brought(overUnix("anna"), raw), sends(""), "", "anna", "zoe@" + issuerName},
+		{"no contexts here", none, brought(overTLS("anna", der), raw), sendsSCRAM("correct", nil), claimpool.CodeInvalidAuthorization, "", ""},
+		{"no contexts here, wrong password", none, brought(overTLS("anna", der), raw), sendsSCRAM("wrong", nil), claimpool.CodeInvalidPassword, "", ""},
+		{"token as password, and another", jwt, brought(overTLS("anna", der), raw), sends(iss.mint(t, "anna", "")), claimpool.CodeInvalidAuthorization, "", ""},
+		{"forged", sha, brought(overTLS("anna", der), flip(raw)), sendsSCRAM("correct", nil), claimpool.CodeInvalidAuthorization, "", ""},
+		{"forged, wrong password", sha, brought(overTLS("anna", der), flip(raw)), sendsSCRAM("wrong", nil), claimpool.CodeInvalidPassword, "", ""},
+		{"expired", sha, brought(overTLS("anna", der), expired(t, iss)), sendsSCRAM("correct", nil), claimpool.CodeInvalidAuthorization, "", ""},
+		{"in the clear", sha, brought(overTCP("anna"), raw), sendsSCRAM("correct", nil), claimpool.CodeInvalidAuthorization, "", ""},
+		{"in the clear, as the rule allows", open, brought(overTCP("anna"), raw), sendsSCRAM("correct", nil), "", "anna", "zoe@" + issuerName},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			id, err := newAuth(t, test.rule).Authenticate(t.Context(), test.req, test.client)
+			if test.code != "" {
+				refused(t, err, test.code, "")
+				return
+			}
+			if err != nil || id.Role != test.role || id.String() != test.who || id.Rule != test.rule.Name || (id.Claims != nil) != (test.req.Context != nil) {
+				t.Errorf("got %v as %v of rule %q (%v)", id, id.Role, id.Rule, err)
+			}
+			if id.Claims != nil && (id.Expires.IsZero() || id.Method != test.rule.Method) {
+				t.Errorf("it ends %v, by method %s", id.Expires, id.Method)
+			}
+		})
+	}
+}
+
+// TestRenew: whose fresh tokens are taken, as the rules stand now.
+func TestRenew(t *testing.T) {
+	iss := newIssuer(t, token.RoleRule{From: token.RoleFromClaim, Claim: "role", Allow: []string{"a", "b"}})
+	stranger := newIssuer(t, token.RoleRule{})
+	jwt := Rule{Name: "people", Method: claimpool.MethodJWT, Issuers: iss.set}
+	app := Rule{Name: "app", Method: claimpool.MethodSCRAM, Userlist: list(t), Contexts: iss.set}
+	der, _ := certificate(t)
+	login := func(r Rule, req Request, c *client) *claimpool.Identity {
+		id, err := newAuth(t, r).Authenticate(t.Context(), req, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	first := iss.mint(t, "zoe", `,"role":"a"`)
+	zoe := login(jwt, overTLS("zoe", der), sends(first))
+	behind := login(app, brought(overTLS("anna", der), first), sendsSCRAM("correct", nil))
+	bare := login(app, overTLS("anna", der), sendsSCRAM("correct", nil))
+	closed, changed := app, app
+	closed.Contexts, changed.Name = nil, "people"
+	for _, test := range []struct {
+		name string
+		rule Rule // as it is now
+		id   *claimpool.Identity
+		raw  string
+		ok   bool
+	}{
+		{"fresh", jwt, zoe, iss.mint(t, "zoe", `,"role":"a","jti":"2"`), true},
+		{"the same again", jwt, zoe, first, true},
+		{"more claims", jwt, zoe, iss.mint(t, "zoe", `,"role":["b","a"],"more":1`), true},
+		{"another role", jwt, zoe, iss.mint(t, "zoe", `,"role":"b"`), false},
+		{"no role", jwt, zoe, iss.mint(t, "zoe", ""), false},
+		{"a role that nobody may have", jwt, zoe, iss.mint(t, "zoe", `,"role":["c"]`), false},
+		{"another subject", jwt, zoe, iss.mint(t, "yan", `,"role":"a"`), false},
+		{"the role as the subject", jwt, zoe, iss.mint(t, "a", `,"role":"a"`), false},
+		{"forged", jwt, zoe, flip(first), false},
+		{"expired", jwt, zoe, expired(t, iss), false},
+		{"of a stranger", jwt, zoe, stranger.mint(t, "zoe", `,"role":"a"`), false},
+		{"empty", jwt, zoe, "", false},
+		{"the rule is gone", app, zoe, first, false},
+		{"the rule asks for passwords now", changed, zoe, first, false},
+		{"behind a password, whatever role it gives", app, behind, iss.mint(t, "zoe", `,"role":"b"`), true},
+		{"behind a password, another subject", app, behind, iss.mint(t, "yan", `,"role":"a"`), false},
+		{"behind a password, no longer taken", closed, behind, first, false},
+		{"without a token before", app, bare, first, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			next, err := newAuth(t, test.rule).Renew(test.id, claimpool.Secret(test.raw))
+			if !test.ok {
+				refused(t, err, claimpool.CodeInvalidAuthorization, "token in jwt.context refused")
+				if claimpool.AsError(err).Cause == nil {
+					t.Error("the log gets no reason")
+				}
+				return
+			}
+			if err != nil || next.Role != test.id.Role || next.Subject != test.id.Subject || next.Rule != test.id.Rule || next.Method != test.id.Method {
+				t.Errorf("got %+v (%v)", next, err)
+			}
+			if text := fmt.Sprintf("%v %+v", next, err); strings.Contains(text, test.raw) {
+				t.Error("the token is in it")
+			}
+		})
+	}
+	set, err := token.NewSet(&token.Verifier{Rules: token.Rules{Issuer: issuerName, Audience: []string{"db"}}, Keys: down{}, Clock: func() time.Time { return epoch }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = newAuth(t, Rule{Name: "people", Method: claimpool.MethodJWT, Issuers: set}).Renew(zoe, claimpool.Secret(first))
+	refused(t, err, claimpool.CodeInvalidAuthorization, "token in jwt.context refused")
+	var r *token.Refusal
+	if !errors.As(err, &r) || r.Reason != token.KeysUnavailable {
+		t.Errorf("the reason is %v", err)
+	}
+}
