@@ -115,7 +115,18 @@ func (k *checker) parameter(key, name, value string) {
 		k.wrong(key, "is set by the proxy itself", "Remove it.")
 	case strings.ContainsRune(value, 0):
 		k.wrong(key, "holds a zero byte", "")
+	case lower == "client_encoding" && !isUTF8(value):
+		k.wrong(key, "must be UTF8: claims are, and the proxy installs them in this encoding", "Remove it. Clients may ask for another encoding for themselves.")
 	}
+}
+
+// isUTF8 knows PostgreSQL's spellings of the encoding (Character Set Support).
+func isUTF8(name string) bool {
+	switch strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToUpper(name)) {
+	case "UTF8", "UNICODE":
+		return true
+	}
+	return false
 }
 
 func (k *checker) pool(key string, p Pool) {

@@ -165,6 +165,7 @@ func TestCheck(t *testing.T) {
 		{"a parameter of the proxy's own", "databases", "{a: {hosts: h, parameters: {Role: x}}}", "databases.a.parameters.Role: is set by the proxy itself"},
 		{"a parameter of the context", "databases", "{a: {hosts: h, parameters: {claimpool.claims: x}}}", "databases.a.parameters.claimpool.claims: is set by the proxy itself"},
 		{"a parameter that is none", "databases", "{a: {hosts: h, parameters: {'a b': x}}}", "is not the name of a PostgreSQL setting"},
+		{"another encoding", "databases", "{a: {hosts: h, parameters: {Client_Encoding: LATIN1}}}", "databases.a.parameters.Client_Encoding: must be UTF8"},
 		{"a parameter with a zero byte", "databases", `{a: {hosts: h, parameters: {a: "x\0"}}}`, "holds a zero byte"},
 
 		{"a minimum above the size", "pool", "{size: 3, min_size: 4}", "pool.min_size: is 4, more than the size, 3"},
