@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"time"
 )
@@ -128,8 +130,8 @@ type Secret []byte
 // String hides the secret.
 func (Secret) String() string { return "redacted" }
 
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return "redacted" }
+// Format hides the secret from every verb of package fmt, %x and %d among them.
+func (Secret) Format(s fmt.State, _ rune) { io.WriteString(s, "redacted") }
 
 // LogValue hides the secret from log/slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue("redacted") }
