@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -35,6 +36,9 @@ type Pair struct {
 
 // Generate makes a new key for an algorithm.
 func Generate(alg string) (*Pair, error) {
+	if !slices.Contains(token.Algorithms(), alg) {
+		return nil, unsupported(alg)
+	}
 	if isSecret(alg) {
 		return generateSecret(alg)
 	}
@@ -77,7 +81,11 @@ func generatePrivate(alg string) (crypto.Signer, error) {
 	case token.AlgRS256, token.AlgRS384, token.AlgRS512, token.AlgPS256, token.AlgPS384, token.AlgPS512:
 		return rsa.GenerateKey(rand.Reader, rsaBits)
 	}
-	return nil, fmt.Errorf("algorithm %q is not supported: one of %s is expected", alg, strings.Join(token.Algorithms(), ", "))
+	return nil, unsupported(alg)
+}
+
+func unsupported(alg string) error {
+	return fmt.Errorf("algorithm %q is not supported: one of %s is expected", alg, strings.Join(token.Algorithms(), ", "))
 }
 
 // generateSecret makes a secret as text, so that it survives editors and environment variables; the text itself is the
