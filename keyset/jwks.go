@@ -127,12 +127,19 @@ func parseJWK(raw []byte, algs []string, condition func(*token.Key, *jose.JSONWe
 	return narrow(key, algs)
 }
 
-// PublicJWKS returns a JWK Set of public keys; secrets are refused.
+// PublicJWKS returns a JWK Set of public keys; secrets are refused. Keys without a name are named by their thumbprint
+// (RFC 7638), so that tokens can tell them apart.
 func PublicJWKS(keys []token.Key) ([]byte, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
 	for _, k := range keys {
 		if _, ok := k.Public.(claimpool.Secret); ok {
 			return nil, errors.New("a secret has no public half")
+		}
+		if k.ID == "" {
+			var err error
+			if k.ID, err = thumbprint(k.Public); err != nil {
+				return nil, err
+			}
 		}
 		set.Keys = append(set.Keys, publicJWK(k))
 	}

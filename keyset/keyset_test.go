@@ -309,6 +309,20 @@ func TestPublicJWKS(t *testing.T) {
 	}
 }
 
+// TestPublicJWKSNamesKeys: the key of RFC 7638, section 3.1, without a name.
+func TestPublicJWKSNamesKeys(t *testing.T) {
+	const jwk = `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs` +
+		`tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbI` +
+		`SD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256"}`
+	keys, _, err := keyset.ParseJWKS([]byte(jwk), nil)
+	if err != nil || len(keys) != 1 || keys[0].ID != "" {
+		t.Fatal(keys, err)
+	}
+	if got := string(must(keyset.PublicJWKS(keys))); !strings.Contains(got, `"kid": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"`) {
+		t.Error(got)
+	}
+}
+
 func TestLoadSigner(t *testing.T) {
 	f := token.Keys{{ID: "k", Algorithms: []string{"ES256"}, Public: &ecKey().PublicKey}}
 	sec1 := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: must(x509.MarshalECPrivateKey(ecKey()))})
