@@ -54,10 +54,13 @@ func (f *tenants) talkative(t *testing.T) {
 }
 
 // TestAttackFreshToken: the attacker has a token of his own, and hands in others that he has found or made: of his victim, of
-// another issuer, expired, without a signature, for another service, with his own claims changed. Each must be refused with
-// 28000, his connection must be as it was, and what is handed in must not come to light.
+// another issuer, expired, without a signature, for another service, with his own claims changed.
+//
+// Must: Each is refused with 28000, his connection is as it was, and what he hands in does not come to light.
+// Dialects: sql, native
+// Not pgbouncer: it takes no tokens
 func TestAttackFreshToken(t *testing.T) {
-	eachDialect(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
+	eachMode(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
 		f.talkative(t)
 		stranger, other := pgtest.NewIssuer(t, "https://issuer.test"), pgtest.NewIssuer(t, "https://other.test")
 		good := f.fresh("t1", "t2")
@@ -75,7 +78,7 @@ func TestAttackFreshToken(t *testing.T) {
 		} {
 			tokens = append(tokens, token)
 			p.expect(renewal(token), "E(28000) Z(I)")
-			if got := p.ask(whoami); got != rows("t1") {
+			if got := p.ask(whoami); got != rowsOf("t1") {
 				t.Errorf("behind the token %s: %s", name, got)
 			}
 			p.send(renewalBatch(renewal(token)))
@@ -84,16 +87,19 @@ func TestAttackFreshToken(t *testing.T) {
 			}
 		}
 		p.expect(renewal(strings.Repeat("eyJ", 100_000)), "E(54000) Z(I)")
-		p.expect(whoami, rows("t1"))
+		p.expect(whoami, rowsOf("t1"))
 		f.hidden(t, append(tokens, good)...)
 	})
 }
 
 // TestAttackFreshTokenInTransaction: the attacker wants a transaction that begins with one set of claims and ends with another,
-// by every way to hide the beginning of a transaction. It must be refused with 25001, the transaction must fail, and neither
-// PostgreSQL nor its log may see the token.
+// by every way to hide the beginning of a transaction.
+//
+// Must: It is refused with 25001, the transaction fails, and neither PostgreSQL nor its log sees the token.
+// Dialects: sql, native
+// Not pgbouncer: it takes no tokens
 func TestAttackFreshTokenInTransaction(t *testing.T) {
-	eachDialect(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
+	eachMode(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
 		f.talkative(t)
 		p := f.raw(t, "t1")
 		token := f.fresh("t1", "t2")
@@ -120,7 +126,7 @@ func TestAttackFreshTokenInTransaction(t *testing.T) {
 					t.Errorf("%s, answer %d: %s, want %s", name, i, got, want)
 				}
 			}
-			p.expect(whoami, rows("t1"))
+			p.expect(whoami, rowsOf("t1"))
 		}
 		// A query in a batch leaves the proxy unsure of what will be answered; the server is this client's until it leaves.
 		p.send(wire.AppendQuery(nil, "BEGIN"), one, wire.AppendQuery(nil, set), ask, wire.AppendSync(nil), ask)
@@ -141,9 +147,14 @@ func slicesOf(messages ...[]byte) (all []byte) {
 }
 
 // TestAttackQuotingInFreshToken: the attacker hides SQL behind what looks like a token, or a token from the proxy behind odd
-// quoting. What begins like the command must be answered by the proxy, and nothing of it may run or be seen by PostgreSQL.
-func TestAttackQuotingInFreshToken(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), poolOf(1))
+// quoting.
+//
+// Must: What begins like the command is answered by the proxy, and nothing of it runs or is seen by PostgreSQL.
+// Dialects: sql, native
+// Not pgbouncer: it takes no tokens
+func TestAttackQuotingInFreshToken(t *testing.T) { eachTenants(t, 1, attackQuoting) }
+
+func attackQuoting(t *testing.T, f *tenants) {
 	f.talkative(t)
 	p := f.raw(t, "t1")
 	good := f.fresh("t1", "t2")
@@ -160,7 +171,7 @@ func TestAttackQuotingInFreshToken(t *testing.T) {
 		if got := p.answer(); got != "E(42601) Z(I)" {
 			t.Errorf("%s in a batch: %s", sql, got)
 		}
-		p.expect(whoami, rows("t1"))
+		p.expect(whoami, rowsOf("t1"))
 	}
 	for name, batch := range map[string][]byte{
 		"a name":       wire.AppendSync(wire.AppendDescribe(wire.AppendParse(nil, "s", renewal(good)), wire.KindStatement, "s")),
@@ -174,14 +185,19 @@ func TestAttackQuotingInFreshToken(t *testing.T) {
 		if got := p.answer(); got != "E(0A000) Z(I)" {
 			t.Errorf("a batch with %s: %s", name, got)
 		}
-		p.expect(whoami, rows("t1"))
+		p.expect(whoami, rowsOf("t1"))
 	}
 	f.hidden(t, good)
 }
 
 // TestAttackReadFreshTokens: while clients renew, the attacker reads whatever PostgreSQL shows of its sessions.
-func TestAttackReadFreshTokens(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), poolOf(2))
+//
+// Must: No token stands in a view, nor in any log.
+// Dialects: sql, native
+// Not pgbouncer: it takes no tokens
+func TestAttackReadFreshTokens(t *testing.T) { eachTenants(t, 2, attackReading) }
+
+func attackReading(t *testing.T, f *tenants) {
 	f.talkative(t)
 	p, eve := f.raw(t, "t1"), f.connect(t, "t2")
 	var tokens []string

@@ -67,15 +67,15 @@ func TestContextOnTopOfAPassword(t *testing.T) {
 			a := f.withPassword(t, [2]string{"options", "-c jwt.context=" + f.fresh("t1", "t1")}, [2]string{"TimeZone", "Asia/Tokyo"})
 			b := f.withPassword(t, [2]string{"JWT.Context", f.fresh("t2", "t2")})
 			for range 3 {
-				a.expect(whoami, rows("t1"))
-				b.expect(whoami, rows("t2"))
+				a.expect(whoami, rowsOf("t1"))
+				b.expect(whoami, rowsOf("t2"))
 				none.expect(whoami, "T D(nobody 0) C(SELECT 1) Z(I)")
 			}
 			a.expect("SELECT coalesce(current_setting('jwt.context', true), '') || current_setting('TimeZone')", "T D(Asia/Tokyo) C(SELECT 1) Z(I)")
 			a.expect(renewal(f.fresh("t1", "t3")), "C(SET) Z(I)")
-			a.expect(whoami, rows("t3"))
+			a.expect(whoami, rowsOf("t3"))
 			a.expect(renewal(f.fresh("t2", "t2")), "E(28000) Z(I)")
-			a.expect(whoami, rows("t3"))
+			a.expect(whoami, rowsOf("t3"))
 			if log := f.Log.String(); !strings.Contains(log, "role=app method=md5 identity=user-of-t1@https://issuer.test") {
 				t.Error("the log does not say for whom the application works")
 			}
@@ -84,10 +84,17 @@ func TestContextOnTopOfAPassword(t *testing.T) {
 }
 
 // TestAttackContextOnTopOfAPassword: the attacker has the application's password, or none, and tokens that are not good enough.
-// He must not get in with any of them, not learn from the answer without the password whether contexts are taken, and none
-// of them may come to light.
+//
+// Must: He does not get in with any of them, does not learn from the answer without the password whether contexts are taken,
+// and none of them comes to light.
+// Dialects: sql, native
+// Not pgbouncer: it takes no tokens
 func TestAttackContextOnTopOfAPassword(t *testing.T) {
-	f := startTenants(t, pgtest.Newest(t), passwordsToo("the issuer's"))
+	eachDialect(t, []string{sql, native}, attackContext)
+}
+
+func attackContext(t *testing.T, start starter) {
+	f := start(t, passwordsToo("the issuer's"))
 	stranger := pgtest.NewIssuer(t, "https://issuer.test")
 	other := pgtest.NewIssuer(t, "https://other.test")
 	good := f.fresh("t1", "t1")
@@ -114,7 +121,7 @@ func TestAttackContextOnTopOfAPassword(t *testing.T) {
 	if got := p.gone(); got != "E(28P01 fatal) EOF" {
 		t.Errorf("with a wrong password: %s", got)
 	}
-	closed := startTenants(t, pgtest.Newest(t), passwordsToo(""))
+	closed := start(t, passwordsToo(""))
 	mine := closed.fresh("t1", "t1")
 	if got := closed.startPassword(t, [2]string{"jwt.context", mine}).password("app", "secret").gone(); got != "E(28000 fatal) EOF" {
 		t.Errorf("where no contexts are taken: %s", got)

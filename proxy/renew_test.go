@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/proxy"
@@ -25,60 +24,55 @@ func renewalBatch(sql string) []byte {
 	return wire.AppendSync(wire.AppendExecute(wire.AppendDescribe(b, wire.KindPortal, ""), "", 0))
 }
 
-// rows is what whoami answers on the wire.
-func rows(tenant string) string { return "T D(" + own(tenant) + ") C(SELECT 1) Z(I)" }
+// rowsOf is what whoami answers on the wire.
+func rowsOf(tenant string) string { return "T D(" + own(tenant) + ") C(SELECT 1) Z(I)" }
 
-// eachDialect runs a test in both dialects: on every version in transaction mode, on the newest in session mode.
-func eachDialect(t *testing.T, change func(*proxy.Limits), test func(t *testing.T, f *tenants, mode pool.Mode)) {
+// eachMode runs a test in both dialects on every version, in transaction and in session mode.
+func eachMode(t *testing.T, change func(*proxy.Limits), test func(t *testing.T, f *tenants, mode pool.Mode)) {
 	t.Helper()
-	for name, start := range map[string]func(*testing.T, cluster.Installation, func(*pgtest.ProxyOptions)) *tenants{"sql": startTenants, "native": startNative} {
-		t.Run(name, func(t *testing.T) {
-			pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
-				test(t, start(t, inst, withTokens(pool.Transaction, change)), pool.Transaction)
-			})
-			t.Run("session", func(t *testing.T) {
-				test(t, start(t, pgtest.Newest(t), withTokens(pool.Session, change)), pool.Session)
-			})
-		})
-	}
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
+			t.Run(string(mode), func(t *testing.T) { test(t, start(t, withTokens(mode, change)), mode) })
+		}
+	})
 }
 
 // TestFreshToken: a client hands in a fresh token between two transactions, and has its claims from the next one on. A session
 // goes on where it was.
 func TestFreshToken(t *testing.T) {
-	eachDialect(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
+	eachMode(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
 		other := f.raw(t, "t3")
 		p := f.rawWith(t, f.shortLived(3))
 		end := time.Now().Add(3 * time.Second)
-		p.expect(whoami, rows("t1"))
+		p.expect(whoami, rowsOf("t1"))
 		if mode == pool.Session {
 			p.expect("PREPARE p AS SELECT 1; SET my.thing = 'left'", "C(PREPARE) C(SET) Z(I)")
 		}
 		p.expect(renewal(f.fresh("t1", "t1")), "C(SET) Z(I)")
-		p.expect(whoami, rows("t1"))
+		p.expect(whoami, rowsOf("t1"))
 		p.expect(renewal(f.fresh("t1", "t2")), "C(SET) Z(I)")
-		p.expect(whoami, rows("t2"))
-		other.expect(whoami, rows("t3"))
+		p.expect(whoami, rowsOf("t2"))
+		other.expect(whoami, rowsOf("t3"))
 		p.expect("set /* to */ SESSION \"jwt\".Context to '"+f.fresh("t1", "t4")+"' ; -- now", "C(SET) Z(I)")
-		p.expect(whoami, rows("t4"))
+		p.expect(whoami, rowsOf("t4"))
 		p.send(renewalBatch(renewal(f.fresh("t1", "t5"))))
 		if got := p.answer(); got != "1 2 n C(SET) Z(I)" {
 			t.Errorf("by the extended protocol: %s", got)
 		}
-		p.expect(whoami, rows("t5"))
+		p.expect(whoami, rowsOf("t5"))
 		if mode == pool.Session {
 			p.expect("EXECUTE p", "T D(1) C(SELECT 1) Z(I)")
 			p.expect("SHOW my.thing", "T D(left) C(SHOW) Z(I)")
 		}
 		soon(t, "the end of the first token", func() bool { return time.Now().After(end) })
-		p.expect(whoami, rows("t5"))
-		other.expect(whoami, rows("t3"))
+		p.expect(whoami, rowsOf("t5"))
+		other.expect(whoami, rowsOf("t3"))
 	})
 }
 
 // TestFreshTokenInAPipeline: what was asked before has the old claims, what is asked behind has the new ones.
 func TestFreshTokenInAPipeline(t *testing.T) {
-	eachDialect(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, _ pool.Mode) {
+	eachMode(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, _ pool.Mode) {
 		p := f.raw(t, "t1")
 		ask := wire.AppendQuery(nil, whoami)
 		for _, piece := range []int{1, 7, 100_000} {
@@ -92,14 +86,14 @@ func TestFreshTokenInAPipeline(t *testing.T) {
 				p.send(b[:n])
 				b = b[n:]
 			}
-			for i, want := range []string{rows("t1"), "C(SET) Z(I)", rows("t2"), rows("t2"), "1 2 n C(SET) Z(I)", rows("t1")} {
+			for i, want := range []string{rowsOf("t1"), "C(SET) Z(I)", rowsOf("t2"), rowsOf("t2"), "1 2 n C(SET) Z(I)", rowsOf("t1")} {
 				if got := p.answer(); got != want {
 					t.Fatalf("pieces of %d, answer %d: %s, want %s", piece, i, got, want)
 				}
 			}
 		}
 		p.send(wire.AppendQuery(nil, renewal(f.fresh("t1", "t2"))), ask, wire.AppendTerminate(nil))
-		for i, want := range []string{"C(SET) Z(I)", rows("t2"), "EOF"} {
+		for i, want := range []string{"C(SET) Z(I)", rowsOf("t2"), "EOF"} {
 			if got := p.answer(); got != want {
 				t.Errorf("before a goodbye, answer %d: %s, want %s", i, got, want)
 			}
@@ -109,12 +103,12 @@ func TestFreshTokenInAPipeline(t *testing.T) {
 
 // TestFreshTokenInTheGrace: a token that has ended can be followed by a fresh one while the grace lasts.
 func TestFreshTokenInTheGrace(t *testing.T) {
-	eachDialect(t, func(l *proxy.Limits) { l.TokenGrace = patience }, func(t *testing.T, f *tenants, _ pool.Mode) {
+	eachMode(t, func(l *proxy.Limits) { l.TokenGrace = patience }, func(t *testing.T, f *tenants, _ pool.Mode) {
 		p := f.rawWith(t, f.shortLived(1))
 		soon(t, "the end of the token", func() bool { return p.ask("SELECT 1") == "E(28000) Z(I)" })
 		p.expect(renewal(f.fresh("t2", "t2")), "E(28000) Z(I)")
 		p.expect(renewal(f.fresh("t1", "t1")), "C(SET) Z(I)")
-		p.expect(whoami, rows("t1"))
+		p.expect(whoami, rowsOf("t1"))
 	})
 }
 
@@ -146,7 +140,7 @@ func TestManyFreshTokens(t *testing.T) {
 					if got := p.ask(renewal(f.fresh("t1", tenant))); got != "C(SET) Z(I)" {
 						return fmt.Errorf("renewal %d: %s", n, got)
 					}
-					if got := p.ask(whoami); got != rows(tenant) {
+					if got := p.ask(whoami); got != rowsOf(tenant) {
 						return fmt.Errorf("as %s: %s", tenant, got)
 					}
 				}
