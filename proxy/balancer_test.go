@@ -59,6 +59,9 @@ func TestProxyProtocol(t *testing.T) {
 
 // TestAttackProxyHeader: the attacker is anywhere in the network, and wants to count as a client of this machine, whom a rule
 // trusts: by a header of his own where no balancer is expected, or by one that the balancer passes on for him.
+//
+// Must: He counts as who he is, or is refused.
+// Dialects: none
 func TestAttackProxyHeader(t *testing.T) {
 	trust := auth.Rule{Name: "local", Method: claimpool.MethodTrust, TLS: auth.TLSAny, Users: []string{"root"}}
 	header := []byte("PROXY TCP4 127.0.0.1 127.0.0.1 56324 5432\r\n")
