@@ -129,7 +129,8 @@ extern Jsonb *cp_direct_claims(void);
 
 /* redact.c */
 extern void cp_redact_init(void);
-extern const char *cp_redact_statement(const Node *statement, const char *query);
+extern const char *cp_redact_query(const char *query, bool top_level, MemoryContext memory);
+extern void cp_redact_portal(void);
 
 /* slots.c: shared memory */
 extern void cp_slots_init(void);
@@ -140,6 +141,10 @@ extern void cp_slot_follow_leader(CpPublished *context, char **json);
 /* gate.c */
 extern void cp_gate_init(void);
 extern bool cp_login_is_superuser(void);
+
+/* login.c */
+extern bool cp_login_trigger_runs(void);
+extern void cp_login_init(void);
 
 /* sandbox.c */
 extern void cp_sandbox_init(void);

@@ -20,6 +20,7 @@
 #include "miscadmin.h"
 #include "optimizer/planner.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -52,7 +53,7 @@ closed(void)
 	return (cp_gate || cp_session_gated()) &&
 		(MyBackendType == B_BACKEND ||
 		 (MyBackendType == B_BG_WORKER && !IsParallelWorker())) &&
-		!cp_context_valid() && !cp_login_is_superuser();
+		!cp_context_valid() && !cp_login_trigger_runs() && !cp_login_is_superuser();
 }
 
 static void
@@ -147,6 +148,9 @@ gate_executor_start(QueryDesc *query, int flags)
 		cp_direct_settle();
 	if (!cp_slot_is_claimed())
 		cp_context_publish();
+	query->sourceText = cp_redact_query(query->sourceText, query->sourceText == debug_query_string,
+										GetMemoryChunkContext(query));
+	cp_redact_portal();
 	if (next_executor_start)
 		next_executor_start(query, flags);
 	else
@@ -171,7 +175,8 @@ gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 	if (!is_harmless(statement) && closed())
 		refuse();
 	cp_sandbox_check_utility(statement);
-	query_string = cp_redact_statement(statement, query_string);
+	query_string = cp_redact_query(query_string, utility_context == PROCESS_UTILITY_TOPLEVEL,
+								   CurrentMemoryContext);
 	if (next_process_utility)
 		next_process_utility(pstmt, query_string, read_only_tree, utility_context,
 							 params, environment, dest, completion);

@@ -5,6 +5,7 @@
 #include "claimpool.h"
 
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/guc.h"
 
 PG_MODULE_MAGIC;
@@ -16,6 +17,8 @@ char	   *cp_proxy_keys = NULL;
 char	   *cp_key_file = NULL;
 char	   *cp_name_claim = NULL;
 int			cp_parallel_context_size = 8192;
+
+static shmem_startup_hook_type next_startup = NULL;
 
 static bool
 check_proxy_keys(char **newval, void **extra, GucSource source)
@@ -68,6 +71,26 @@ define_settings(void)
 							PGC_POSTMASTER, GUC_UNIT_BYTE, NULL, NULL, NULL);
 }
 
+/*
+ * Once all libraries are loaded: so ours are the first hooks that are called,
+ * and what pg_stat_statements keeps has passed redact.c, whatever the order in
+ * shared_preload_libraries.  Called again when the server has restarted itself.
+ */
+static void
+install_hooks(void)
+{
+	static bool installed = false;
+
+	if (next_startup)
+		next_startup();
+	if (installed)
+		return;
+	installed = true;
+	cp_redact_init();
+	cp_gate_init();
+	cp_login_init();
+}
+
 void		_PG_init(void);
 
 /*
@@ -91,8 +114,8 @@ _PG_init(void)
 #endif
 	cp_context_init();
 	cp_direct_init();
-	cp_redact_init();
 	cp_slots_init();
-	cp_gate_init();
 	cp_sandbox_init();
+	next_startup = shmem_startup_hook;
+	shmem_startup_hook = install_hooks;
 }

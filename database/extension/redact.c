@@ -3,17 +3,20 @@
  *		Keeps tokens and secrets out of the server log and the views.
  *
  * Whoever writes SET jwt.context = '...' puts a token into a statement, and
- * statements are logged, shown and counted.  What looks like a token, and any
- * long word of a statement that names jwt.secret, is written over with stars;
- * nothing else of a statement changes, not even its length.
+ * statements are logged, shown, counted and kept with what is prepared.  What
+ * looks like a token, and any long word of a statement that names jwt.secret, is
+ * written over with stars; nothing else of a statement changes, not even its
+ * length.
  */
 #include "claimpool.h"
 
 #include "access/xact.h"
-#include "nodes/parsenodes.h"
 #include "pgstat.h"
+#include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "utils/elog.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
 
 #define CP_MIN_HIDDEN 20		/* characters; shorter words are no secrets */
 
@@ -26,13 +29,16 @@ is_word(char c)
 		(c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
 }
 
-/* Does the text name the setting, in any case of letters? */
+/*
+ * Does the text name the setting, in any case of letters?  Asked of each
+ * statement, so it looks at nothing but dots.
+ */
 static bool
 names_secret(const char *text)
 {
-	for (; *text; text++)
+	for (const char *dot = strchr(text, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
 	{
-		if (pg_strncasecmp(text, "jwt.secret", 10) == 0)
+		if (dot - text >= 3 && pg_strncasecmp(dot - 3, "jwt.secret", 10) == 0)
 			return true;
 	}
 	return false;
@@ -67,6 +73,17 @@ has_secret(const char *text)
 	return text != NULL && (strstr(text, "eyJ") != NULL || names_secret(text));
 }
 
+/* For pg_stat_activity, which shows no more than this of a statement. */
+static void
+show_redacted(const char *query)
+{
+	char	   *copy = pnstrdup(query, pgstat_track_activity_query_size);
+
+	if (redact(copy))
+		pgstat_report_activity(STATE_RUNNING, copy);
+	pfree(copy);
+}
+
 /* The fields of an error belong to it: they can be changed where they are. */
 static void
 redact_log(ErrorData *error)
@@ -80,7 +97,11 @@ redact_log(ErrorData *error)
 			redact(fields[i]);
 	}
 	if (has_secret(debug_query_string))
+	{
 		error->hide_stmt = true;
+		if (error->elevel >= ERROR)
+			show_redacted(debug_query_string);
+	}
 	if (error->elevel >= ERROR && !IsTransactionState())
 		cp_context_failed();
 	if (next_emit_log)
@@ -88,21 +109,36 @@ redact_log(ErrorData *error)
 }
 
 /*
- * A copy of the statement for whoever comes next (pg_stat_statements keeps it)
- * and for pg_stat_activity; the statement itself where nothing is to be hidden.
+ * A copy of a statement's text for whoever comes next (pg_stat_statements keeps
+ * it, and so does PREPARE) and, of a client's statement, for pg_stat_activity;
+ * the text itself where nothing is to be hidden.  What runs is not the text.
  */
 const char *
-cp_redact_statement(const Node *statement, const char *query)
+cp_redact_query(const char *query, bool top_level, MemoryContext memory)
 {
 	char	   *copy;
 
-	if (!IsA(statement, VariableSetStmt) || !has_secret(query))
+	if (!has_secret(query))
 		return query;
-	copy = pstrdup(query);
+	copy = MemoryContextStrdup(memory, query);
 	if (!redact(copy))
+	{
+		pfree(copy);
 		return query;
-	pgstat_report_activity(STATE_RUNNING, copy);
+	}
+	if (top_level)
+		show_redacted(query);
 	return copy;
+}
+
+/* The portal shows its text again when it runs, which may be much later. */
+void
+cp_redact_portal(void)
+{
+	Portal		portal = ActivePortal;
+
+	if (portal != NULL && portal->sourceText != NULL)
+		portal->sourceText = cp_redact_query(portal->sourceText, false, portal->portalContext);
 }
 
 void

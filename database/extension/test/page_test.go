@@ -203,7 +203,7 @@ func (p *story) run(user, setting, value, sql string) string {
 	for _, statement := range statements(sql) {
 		statement = p.real(statement)
 		if strings.HasPrefix(statement, "CREATE EXTENSION") {
-			statement = p.script()
+			statement = extensionScript(p.t, p.inst.Major)
 		}
 		results, err := conn.Exec(p.t.Context(), statement).ReadAll()
 		var refused *pgconn.PgError
@@ -228,16 +228,6 @@ func (p *story) run(user, setting, value, sql string) string {
 		}
 	}
 	return out.String()
-}
-
-// script is what CREATE EXTENSION would run: the library is not where it looks.
-func (p *story) script() string {
-	script, err := os.ReadFile("../claimpool--1.0.sql")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	_, sql, _ := strings.Cut(string(script), "\n")
-	return strings.ReplaceAll(sql, "MODULE_PATHNAME", library(p.t, p.inst.Major))
 }
 
 var placeholder = regexp.MustCompile(`eyJ…(\w+)`)

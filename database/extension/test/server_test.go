@@ -143,13 +143,8 @@ func start(t testing.TB, inst cluster.Installation) *server {
 	s := &server{Cluster: c, key: key}
 	servers.running[inst.Major] = s
 
-	script, err := os.ReadFile("../claimpool--1.0.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, sql, _ := strings.Cut(string(script), "\n") // \echo is psql's
 	admin := s.login(t, cluster.Superuser)
-	admin.mustExec(strings.ReplaceAll(sql, "MODULE_PATHNAME", path))
+	admin.mustExec(extensionScript(t, inst.Major))
 	admin.mustExec(`
 		create role pool login password 'pool'; alter role pool set claimpool.gate = on;
 		create role plain login password 'plain'; grant plain to pool;
@@ -161,6 +156,17 @@ func start(t testing.TB, inst cluster.Installation) *server {
 		grant select, insert on secrets to pool, plain;
 		create table notes (value text); grant all on notes to pool, plain`)
 	return s
+}
+
+// extensionScript is what CREATE EXTENSION would run: the library is not where it looks.
+func extensionScript(t testing.TB, major int) string {
+	t.Helper()
+	script, err := os.ReadFile("../claimpool--1.0.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, sql, _ := strings.Cut(string(script), "\n") // \echo is psql's
+	return strings.ReplaceAll(sql, "MODULE_PATHNAME", library(t, major))
 }
 
 // chownLike gives a file to the owner of another, which is the server's user.
