@@ -141,6 +141,7 @@ test | versions)
 		binaries 15 15.18.0-beta.17 6f52b7139cbbd6e5a354c4213a6993b6d400f17a90f21bc9ed4ca38b230cc182
 		binaries 16 16.14.0-beta.17 dfe7ecd8365ab907786e5f3d69179399f9675ac800153219efb2590257c2d551
 		binaries 17 17.10.0-beta.17 5bad48012c3a7415c06310f632ce9a0f9da20dadb70e774e4985c2f416a4445b
+		sh database/extension/test/headers.sh 16 17
 	fi
 	;;
 *) die "unknown goal \"$goal\": demo, test or versions" ;;
