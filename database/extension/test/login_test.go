@@ -62,7 +62,12 @@ func TestLoginTriggerBehindGate(t *testing.T) {
 	})
 }
 
-// TestAttackLoginTrigger: the attacker has the password of the pool's role, and hopes for a trigger that opens the gate.
+// TestAttackLoginTrigger: the attacker has the password of the pool's role, in a database with login triggers, and hopes
+// for one that opens the gate.
+//
+// Must: Triggers with a search_path of their own run, others end the login, and nothing of the client's runs.
+// Dialects: native
+// Not sql: there is no gate
 func TestAttackLoginTrigger(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)

@@ -13,8 +13,12 @@ import (
 	"github.com/claimpool/claimpool/cluster"
 )
 
-// TestAttackReadStatements: the attacker reads pg_stat_statements, where that is loaded before claimpool or behind it,
-// and what has been prepared. There are statements in plenty, and no token in any of them; and the gate holds.
+// TestAttackReadStatements: the attacker reads pg_stat_statements, which is loaded before claimpool or behind it, what
+// has been prepared, and what others run.
+//
+// Must: There are statements in plenty, and no token in any of them.
+// Dialects: native
+// Not sql: tokens are read in the database by the extension alone
 func TestAttackReadStatements(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		path := library(t, inst.Major)
