@@ -8,7 +8,7 @@ func VerifySignature(raw []byte, keys []Key, now time.Time) ([]byte, error) {
 	if len(wrong) > 0 {
 		return nil, wrong[0]
 	}
-	if _, r := verifySignature(p, Keys(keys), now); r != nil {
+	if _, r := verifySignature(p, Keys(keys), nil, now); r != nil {
 		return nil, r
 	}
 	return p.payload, nil

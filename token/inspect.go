@@ -78,7 +78,7 @@ func (rep *Report) verifier(p *parsed, in Inspection, whole bool) *Verifier {
 		rep.add(v.Rules.checkType(p))
 	}
 	if whole {
-		_, r := verifySignature(p, v.Keys, v.Clock())
+		_, r := verifySignature(p, v.Keys, nil, v.Clock())
 		rep.add(r)
 		rep.Verified = r == nil
 	}

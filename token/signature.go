@@ -4,10 +4,11 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
-	_ "crypto/sha256" // for the hashes below
-	_ "crypto/sha512"
+	"crypto/sha256"
+	_ "crypto/sha512" // for the hashes below
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -20,7 +21,7 @@ const maxCandidates = 8
 
 // verifySignature finds the key that verifies the token. The key is chosen first, by its ID; then its own algorithms
 // decide, never the token's (RFC 8725, section 3.1).
-func verifySignature(p *parsed, source KeySource, now time.Time) (Key, *Refusal) {
+func verifySignature(p *parsed, source KeySource, known *Signatures, now time.Time) (Key, *Refusal) {
 	candidates, err := source.Keys(p.kid)
 	if err != nil {
 		return Key{}, &Refusal{Reason: KeysUnavailable, Text: "the keys of its issuer are not available", Cause: err}
@@ -41,12 +42,33 @@ func verifySignature(p *parsed, source KeySource, now time.Time) (Key, *Refusal)
 	if len(candidates) == 0 {
 		return Key{}, &Refusal{Reason: UnknownKey, Text: "the certificate of its key is not valid at this time"}
 	}
-	for _, k := range candidates[:min(len(candidates), maxCandidates)] {
-		if verifyWith(p, k) == nil {
-			return k, nil
-		}
+	if k, ok := tryKeys(p, candidates[:min(len(candidates), maxCandidates)], known); ok {
+		return k, nil
 	}
 	return Key{}, &Refusal{Reason: BadSignature, Text: "its signature does not verify with the key of its issuer"}
+}
+
+// tryKeys finds the key that verifies the token among those that may.
+func tryKeys(p *parsed, candidates []Key, known *Signatures) (Key, bool) {
+	var h tokenHash
+	if strings.HasPrefix(p.alg, "HS") {
+		known = nil // see samePublic
+	}
+	if known != nil {
+		h = sha256.Sum256(p.raw)
+		if k, ok := known.find(h, candidates); ok {
+			return k, true
+		}
+	}
+	for _, k := range candidates {
+		if verifyWith(p, k) == nil {
+			if known != nil {
+				known.add(h, k)
+			}
+			return k, true
+		}
+	}
+	return Key{}, false
 }
 
 func (k Key) validAt(now time.Time) bool {

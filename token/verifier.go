@@ -13,6 +13,8 @@ type Verifier struct {
 	Rules Rules
 	Keys  KeySource
 	Clock func() time.Time
+
+	Known *Signatures // remembers good signatures; several verifiers may share it. Nil: every one is checked
 }
 
 // check refuses to work with a verifier that could let something through by what it lacks.
@@ -49,7 +51,7 @@ func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
 	if r := v.Rules.checkType(p); r != nil {
 		return nil, r
 	}
-	key, r := verifySignature(p, v.Keys, now)
+	key, r := verifySignature(p, v.Keys, v.Known, now)
 	if r != nil {
 		return nil, r
 	}

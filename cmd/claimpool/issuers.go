@@ -16,19 +16,28 @@ type issuers struct {
 	verifiers map[string]*token.Verifier
 	files     map[string]*keyset.Files // of those whose keys are in files
 	remotes   map[string]*remote       // of those whose keys are fetched
+	known     *token.Signatures        // of all; it stays the same over reloads
 }
+
+// maxSignatures is how many tokens are remembered whose signatures were good, so that logging in again costs little: about 1 MB.
+const maxSignatures = 8192
 
 // loadIssuers reads the keys of all issuers that are in files. before are those of now, or nil: keys that are fetched from the
 // same place are taken over.
 func loadIssuers(cfg *config.Config, now func() time.Time, before *issuers) (*issuers, error) {
-	is := &issuers{map[string]*token.Verifier{}, map[string]*keyset.Files{}, map[string]*remote{}}
+	is := &issuers{verifiers: map[string]*token.Verifier{}, files: map[string]*keyset.Files{}, remotes: map[string]*remote{}}
+	if before != nil {
+		is.known = before.known
+	} else {
+		is.known = token.NewSignatures(maxSignatures)
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
 		declared := cfg.Issuers[name]
 		source, err := is.source(name, declared, before)
 		if err != nil {
 			return nil, err
 		}
-		v := &token.Verifier{Rules: tokenRules(declared), Keys: source, Clock: now}
+		v := &token.Verifier{Rules: tokenRules(declared), Keys: source, Clock: now, Known: is.known}
 		if err := v.Rules.Check(); err != nil {
 			return nil, fmt.Errorf("issuers.%s: %w", name, err)
 		}
