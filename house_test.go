@@ -35,6 +35,7 @@ var rooms = map[string]room{
 	"prepared": {"root wire", "world chance log clock", "it rewrites names over bytes alone, so that every attack on it is a table test; randomness is given to it"},
 	"relay":    {"root wire prepared", "world chance log clock", "whoever moves bytes cannot mint identity: bytes go in, actions come out"},
 	"trusted":  {"root wire", "world chance log clock", "it writes the bytes that make a server trust us; what it cannot reach cannot change them"},
+	"mapping":  {"", "world chance log clock", "it evaluates expressions over claims, and nothing else reaches them: not who asks, not the time, not the machine"},
 	"keyset":   {"root token", "log", "it finds keys, and does not know what a token claims or who asks"},
 	"startup":  {"root wire", "log", "it reads the bytes of strangers; it must not be able to believe who they say they are"},
 	"auth":     {"root wire scram token", "log", "nothing is spent on a client before it is proved: auth never sees a pool or a server"},
@@ -42,7 +43,7 @@ var rooms = map[string]room{
 	"loop":     {"", "log", "it moves the bytes of any protocol; whoever moves bytes cannot mint identity"},
 	"proxy": {"root wire scram token startup auth server pool trusted prepared relay loop", "",
 		"it is the order of things; keys and settings are brought to it, so that it runs without files"},
-	"config":   {"", "log", "settings are declared apart from what runs, so that check and explain work anywhere"},
+	"config":   {"mapping", "log", "settings are declared apart from what runs, so that check and explain work anywhere; expressions are checked with them"},
 	"admin":    {"root wire", "", "it shows and steers through interfaces of its own, and does not know how the proxy works inside"},
 	"audit":    {"root", "", "it records what it is told"},
 	"doctor":   {"root", "log", "it looks at a database alone"},
@@ -90,6 +91,7 @@ var bans = map[string]struct {
 // beats our own code.
 var modules = map[string]struct{ rooms, why string }{
 	"github.com/go-jose/go-jose/v4":    {"token keyset tests", "JOSE, under the rules of package token"},
+	"github.com/google/cel-go":         {"mapping", "CEL, the expressions of Kubernetes' structured authentication: typed, without side effects, with a limit on their cost"},
 	"github.com/goccy/go-yaml":         {"config", "YAML with the place of every node, for messages"},
 	"github.com/alecthomas/kong":       {"cmd/claimpool", "the command line"},
 	"github.com/jackc/pgx/v5":          {"database cmd/claimpool pgtest bench tests", "to talk to PostgreSQL outside of the proxy's path, and as an oracle"},

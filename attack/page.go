@@ -15,6 +15,7 @@ var sections = []struct{ room, title, about string }{
 	{"simulation", "Pool, relay and hand-over together", "The attacker chooses who runs when, in simulated time."},
 	{"trusted", "Hand-overs", "What neighbours, clients and servers can do to the bytes of a hand-over."},
 	{"token", "Tokens", "The attacker hands in a token that must not count."},
+	{"mapping", "Expressions", "The attacker has an issuer write claims that an expression did not expect."},
 	{"keyset", "Keys", "The attacker is on the machine where the keys are, or on the way to the issuer that publishes them."},
 	{"auth", "Logins", "The attacker is a stranger, or listens, or replays."},
 	{"scram", "SCRAM", "The attacker is on either end of the exchange."},

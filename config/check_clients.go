@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/claimpool/claimpool/mapping"
 )
 
 // maxSocketPath is the longest path of a unix socket (sun_path of Linux, without the final zero).
@@ -101,6 +104,29 @@ func (k *checker) issuers() {
 			k.keyFile(fmt.Sprintf("%s.keys[%d]", key, i), file)
 		}
 		k.roleRule(key+".role", is.Role)
+		k.expressions(key, is)
+	}
+}
+
+// Expressions gives the expressions of an issuer; none are left out.
+func (is Issuer) Expressions() mapping.Spec {
+	return mapping.Spec{Conditions: is.Conditions, Role: is.Role.Expression, Context: is.Context}
+}
+
+// expressions checks what CEL can know without a token: syntax, names and types.
+func (k *checker) expressions(key string, is Issuer) {
+	_, err := mapping.Compile(is.Expressions())
+	var e *mapping.Error
+	switch {
+	case err == nil:
+	case !errors.As(err, &e):
+		k.wrong(key, err.Error(), "")
+	case e.Field == "Conditions":
+		k.wrong(fmt.Sprintf("%s.conditions[%d]", key, e.Index), e.Error(), "")
+	case e.Field == "Role":
+		k.wrong(key+".role.expression", e.Error(), "")
+	default:
+		k.wrong(key+".context", e.Error(), "")
 	}
 }
 
@@ -181,7 +207,13 @@ func (k *checker) roleRule(key string, r RoleRule) {
 	case r.From != "fixed" && r.Value != "":
 		k.wrong(key+".value", `is only used with "from: fixed"`, "")
 	}
-	if r.From == "claim" && len(r.Allow) == 0 {
+	switch {
+	case r.From == "expression" && r.Expression == "":
+		k.wrong(key+".expression", "is missing", `As in "expression: claims.groups".`)
+	case r.From != "expression" && r.Expression != "":
+		k.wrong(key+".expression", `is only used with "from: expression"`, "")
+	}
+	if (r.From == "claim" || r.From == "expression") && len(r.Allow) == 0 {
 		k.wrong(key+".allow", "is missing", "List the roles that tokens may ask for; else the issuer could choose any role, even a superuser.")
 	}
 }

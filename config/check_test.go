@@ -124,6 +124,13 @@ func TestCheck(t *testing.T) {
 		{"a role claim without its name", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {from: claim, allow: [a]}}}", "issuers.id.role.claim: is missing"},
 		{"a role claim that may say anything", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {from: claim, claim: r}}}", "issuers.id.role.allow: is missing. List the roles"},
 		{"a fixed role without a value", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: fixed}}", "issuers.id.role.value: is missing"},
+		{"a role expression that is missing", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {from: expression, allow: a}}}", "issuers.id.role.expression: is missing"},
+		{"a role expression that may say anything", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {from: expression, expression: claims.r}}}", "issuers.id.role.allow: is missing"},
+		{"a role expression that is not used", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {expression: claims.r}}}", `issuers.id.role.expression: is only used with "from: expression"`},
+		{"a role expression with a wrong name", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {from: expression, expression: claim.r, allow: a}}}",
+			"c.yaml:3:78: issuers.id.role.expression: undeclared reference to 'claim' (in container '') (line 1, column 1 of the expression)"},
+		{"a condition of the wrong type", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, conditions: [claims.a, '5']}}", "c.yaml:3:76: issuers.id.conditions[1]: the expression gives int, not a bool (line 1, column 1 of the expression)"},
+		{"a context that is no map", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, context: '[1]'}}", "issuers.id.context: the expression gives list(int), not a map"},
 		{"a claim that is not used", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {claim: r}}}", `issuers.id.role.claim: is only used with "from: claim"`},
 		{"a value that is not used", "issuers", "{id: {issuer: x, audience: pg, keys: jwks, role: {value: r}}}", `issuers.id.role.value: is only used with "from: fixed"`},
 

@@ -139,6 +139,14 @@ type Issuer struct {
 
 	// Which database role a token may use.
 	Role RoleRule `yaml:"role"`
+
+	// Expressions (CEL) over the token's claims that must all be true, such as "claims.email_verified" or
+	// "claims.org.plan in ['pro', 'team']". A claim that is not there makes its expression fail, unless has(claims.org.plan) asks first.
+	Conditions []string `yaml:"conditions"`
+
+	// An expression (CEL) that gives the claims that the database sees, such as "{'sub': claims.sub, 'tenant_id': claims.org.id}".
+	// Empty: all of them.
+	Context string `yaml:"context"`
 }
 
 // KeyFile is a file with keys that verify signatures.
@@ -181,17 +189,21 @@ type Fetch struct {
 // RoleRule says which database role a token may use.
 type RoleRule struct {
 	// Where the role comes from. sub: from the subject, which must be the requested user. claim: from the claim named by
-	// "claim", which must hold the requested user (or one role only, when the subject is requested). fixed: it is "value";
-	// the requested user must be it or the subject.
-	From string `yaml:"from" values:"sub|claim|fixed" short:"yes"`
+	// "claim", which must hold the requested user (or one role only, when the subject is requested). expression: the same with what
+	// "expression" gives. fixed: it is "value"; the requested user must be it or the subject.
+	From string `yaml:"from" values:"sub|claim|expression|fixed" short:"yes"`
 
 	// The claim that holds the role, or a list of roles; for "from: claim". A name, or a JSON Pointer that begins with "/".
 	Claim string `yaml:"claim"`
 
+	// An expression (CEL) that gives the role or a list of roles, of claims, subject and user (the name that is asked for), such as
+	// "'dba' in claims.groups ? ['app_admin', 'app_user'] : ['app_user']"; for "from: expression".
+	Expression string `yaml:"expression"`
+
 	// The role; for "from: fixed".
 	Value string `yaml:"value"`
 
-	// The roles that may come out. Needed with "from: claim"; with "from: sub" empty allows all.
+	// The roles that may come out. Needed with "from: claim" and "from: expression"; with "from: sub" empty allows all.
 	Allow []string `yaml:"allow"`
 }
 

@@ -43,13 +43,15 @@ func Inspect(raw []byte, in Inspection) *Report {
 		for _, check := range checks {
 			rep.add(check(&v.Rules, p, v.Clock()))
 		}
+		_, r := v.Rules.context(p)
+		rep.add(r)
 	} else {
 		for _, check := range timeChecks {
 			rep.add(check(&v.Rules, p, v.Clock()))
 		}
 	}
 	if in.User != "" && rep.Checked && rep.Subject != "" {
-		role, r := v.Rules.Role.role(p.claims, rep.Subject, in.User)
+		role, r := v.Rules.role(p.claims, rep.Subject, in.User)
 		rep.Role = role
 		rep.add(r)
 	}

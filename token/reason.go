@@ -26,6 +26,7 @@ const (
 	IssuedInFuture   Reason = "issued_in_future"  // "iat" is in the future
 	LifetimeTooLong  Reason = "lifetime_too_long" // valid for longer than the rules accept
 	WrongAudience    Reason = "wrong_audience"    // "aud" does not name us
+	ConditionFailed  Reason = "condition_failed"  // an expression of the configuration does not accept its claims
 	RoleNotAllowed   Reason = "role_not_allowed"  // the role rule does not give the role that was asked for
 )
 
@@ -51,6 +52,7 @@ var advice = map[Reason]string{
 	IssuedInFuture:   "Compare the clocks of the issuer and of this machine; the leeway is for small differences.",
 	LifetimeTooLong:  "Ask the issuer for a shorter one, or raise max_lifetime.",
 	WrongAudience:    `Ask the issuer for a token for this service, or add the token's "aud" to the issuer's audience.`,
+	ConditionFailed:  "Compare the claims with the issuer's conditions and context; a claim that may be absent needs has(claims.NAME).",
 	RoleNotAllowed:   "Connect with the user name that the token allows, or change the issuer's role rule.",
 }
 

@@ -15,6 +15,9 @@ const (
 	RoleFromSubject RoleFrom = "sub"   // the subject is the role, and the user asked for must be it
 	RoleFromClaim   RoleFrom = "claim" // a claim names the role or the roles
 	RoleFixed       RoleFrom = "fixed" // one role for everybody
+
+	// RoleFromExpression is like RoleFromClaim with what Rules.Mapping makes of the claims in the claim's place.
+	RoleFromExpression RoleFrom = "expression"
 )
 
 // RoleRule turns a verified token and the user name of the startup message into a database role.
@@ -23,7 +26,7 @@ type RoleRule struct {
 	Claim string   // for RoleFromClaim: a top-level name, or a JSON Pointer (RFC 6901) that begins with "/"
 	Value string   // for RoleFixed
 
-	// Allow lists the roles that may come out. RoleFromClaim needs it: what an issuer writes must not become a role
+	// Allow lists the roles that may come out. RoleFromClaim and RoleFromExpression need it: what an issuer writes must not become a role
 	// that nobody here thought of. For RoleFromSubject an empty list allows every subject.
 	Allow []string
 }
@@ -41,6 +44,10 @@ func (r *RoleRule) check() error {
 		if r.Claim == "" || len(r.Allow) == 0 {
 			return errors.New("a role from a claim needs the claim's name and the roles to allow")
 		}
+	case RoleFromExpression:
+		if r.Claim != "" || r.Value != "" || len(r.Allow) == 0 {
+			return errors.New("a role from an expression needs the roles to allow, and has neither claim nor value")
+		}
 	case RoleFixed:
 		if r.Value == "" {
 			return errors.New("a fixed role needs a value")
@@ -52,7 +59,7 @@ func (r *RoleRule) check() error {
 			return errors.New("the fixed role is not among the roles to allow")
 		}
 	default:
-		return fmt.Errorf("role from %q: one of sub, claim, fixed is expected", string(r.From))
+		return fmt.Errorf("role from %q: one of sub, claim, fixed, expression is expected", string(r.From))
 	}
 	for _, role := range r.Allow {
 		if err := checkRoleName(role); err != nil {
@@ -77,15 +84,15 @@ func (t *Token) Role(user string) (string, error) {
 	if t == nil || t.rules == nil {
 		return "", &Refusal{Reason: Misconfigured, Text: "the token has no rules"}
 	}
-	role, r := t.rules.Role.role(t.Claims, t.Subject, user)
+	role, r := t.rules.role(t.verified, t.Subject, user)
 	if r != nil {
 		return "", r
 	}
 	return role, nil
 }
 
-func (r *RoleRule) role(claims []byte, subject, user string) (string, *Refusal) {
-	var role string
+func (rules *Rules) role(claims []byte, subject, user string) (role string, refused *Refusal) {
+	r := &rules.Role
 	switch r.From {
 	case "", RoleFromSubject:
 		if user != subject {
@@ -101,13 +108,12 @@ func (r *RoleRule) role(claims []byte, subject, user string) (string, *Refusal) 
 		if !ok {
 			return "", &Refusal{Reason: RoleNotAllowed, Text: fmt.Sprintf("%q is neither a role nor an array of roles", r.Claim)}
 		}
-		switch {
-		case slices.Contains(roles, user):
-			role = user
-		case user == subject && len(roles) == 1:
-			role = roles[0]
-		default:
+		if role, ok = choose(roles, subject, user); !ok {
 			return "", &Refusal{Reason: RoleNotAllowed, Text: fmt.Sprintf("the user name is not a role of %q", r.Claim), Detail: "It holds " + quoted(string(value)) + "."}
+		}
+	case RoleFromExpression:
+		if role, refused = rules.expressedRole(claims, subject, user); refused != nil {
+			return "", refused
 		}
 	case RoleFixed:
 		if user != subject && user != r.Value {
@@ -118,11 +124,22 @@ func (r *RoleRule) role(claims []byte, subject, user string) (string, *Refusal) 
 	default:
 		return "", &Refusal{Reason: Misconfigured, Text: "the rules know no such source of a role"}
 	}
-	if (len(r.Allow) > 0 || r.From == RoleFromClaim) && !slices.Contains(r.Allow, role) {
+	if (len(r.Allow) > 0 || r.From == RoleFromClaim || r.From == RoleFromExpression) && !slices.Contains(r.Allow, role) {
 		return "", &Refusal{Reason: RoleNotAllowed, Text: "its role is not in the list of allowed roles", Detail: "The role would be " + quoted(role) + "."}
 	}
 	if err := checkRoleName(role); err != nil {
 		return "", &Refusal{Reason: RoleNotAllowed, Text: "its role is not a name that PostgreSQL can have", Detail: "The role would be " + quoted(role) + "."}
 	}
 	return role, nil
+}
+
+// choose picks the role that the user asks for: one of the roles by its name, or the only one by the subject.
+func choose(roles []string, subject, user string) (string, bool) {
+	switch {
+	case slices.Contains(roles, user):
+		return user, true
+	case user == subject && len(roles) == 1:
+		return roles[0], true
+	}
+	return "", false
 }

@@ -30,6 +30,7 @@ type Rules struct {
 	RequiredClaims []string      // must be there and not null, beside exp and the subject
 	SubjectClaim   string        // names the person; "" means "sub"
 	Role           RoleRule
+	Mapping        Mapping // what the settings above cannot say; nil when there is nothing
 }
 
 // maxSubject bounds what goes into every log line of a client.
@@ -52,6 +53,9 @@ func (r *Rules) Check() error {
 	case slices.Contains(r.RequiredClaims, ""):
 		return errors.New("a required claim must have a name")
 	}
+	if r.Role.From == RoleFromExpression && r.Mapping == nil {
+		return errors.New("a role from an expression needs the expression")
+	}
 	return r.Role.check()
 }
 
@@ -59,7 +63,7 @@ func (r *Rules) Check() error {
 // nil or a refusal. Verify stops at the first; Inspect asks them all.
 var checks = []func(r *Rules, p *parsed, now time.Time) *Refusal{
 	(*Rules).checkIssuer, (*Rules).checkExpiry, (*Rules).checkNotBefore, (*Rules).checkIssuedAt, (*Rules).checkLifetime,
-	(*Rules).checkAudience, (*Rules).checkSubject, (*Rules).checkRequired,
+	(*Rules).checkAudience, (*Rules).checkSubject, (*Rules).checkRequired, (*Rules).checkConditions,
 }
 
 func (r *Rules) checkType(p *parsed) *Refusal {

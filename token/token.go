@@ -20,7 +20,7 @@ type Token struct {
 	Algorithm string // "alg" as the header wrote it
 
 	// Claims is the payload without the white space between its values. Everything else is byte for byte what the
-	// issuer wrote.
+	// issuer wrote. With Mapping.HasContext it is what the expression made of it.
 	Claims claimpool.Claims
 
 	// Fingerprint tells whether two tokens describe the same identity: a SHA-256 over the canonical claims without exp,
@@ -30,7 +30,8 @@ type Token struct {
 	// Expires is "exp" plus the leeway: the moment from which the token is worth nothing.
 	Expires time.Time
 
-	rules *Rules
+	rules    *Rules
+	verified []byte // the payload, for the role
 }
 
 // Lookup returns the JSON value of a claim, as the issuer wrote it. name is a top-level name, or a JSON Pointer (RFC 6901)

@@ -60,6 +60,10 @@ func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
 			return nil, r
 		}
 	}
+	claims, r := v.Rules.context(p)
+	if r != nil {
+		return nil, r
+	}
 	subject, _ := v.Rules.subject(p) // checked above
 	exp, _ := p.time("exp")
 	return &Token{
@@ -67,10 +71,11 @@ func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
 		Subject:     subject,
 		KeyID:       key.ID,
 		Algorithm:   p.alg,
-		Claims:      p.claims,
-		Fingerprint: fingerprint(p.claims),
+		Claims:      claims,
+		Fingerprint: fingerprint(claims),
 		Expires:     exp.Add(v.Rules.Leeway),
 		rules:       &v.Rules,
+		verified:    p.claims,
 	}, nil
 }
 

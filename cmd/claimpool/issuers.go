@@ -8,6 +8,7 @@ import (
 
 	"github.com/claimpool/claimpool/config"
 	"github.com/claimpool/claimpool/keyset"
+	"github.com/claimpool/claimpool/mapping"
 	"github.com/claimpool/claimpool/token"
 )
 
@@ -37,7 +38,11 @@ func loadIssuers(cfg *config.Config, now func() time.Time, before *issuers) (*is
 		if err != nil {
 			return nil, err
 		}
-		v := &token.Verifier{Rules: tokenRules(declared), Keys: source, Clock: now, Known: is.known}
+		rules, err := tokenRules(declared)
+		if err != nil {
+			return nil, fmt.Errorf("issuers.%s: %w", name, err)
+		}
+		v := &token.Verifier{Rules: rules, Keys: source, Clock: now, Known: is.known}
 		if err := v.Rules.Check(); err != nil {
 			return nil, fmt.Errorf("issuers.%s: %w", name, err)
 		}
@@ -102,11 +107,13 @@ func keySpecs(files []config.KeyFile) []keyset.Spec {
 	return specs
 }
 
-func tokenRules(is config.Issuer) token.Rules {
+func tokenRules(is config.Issuer) (token.Rules, error) {
+	expressions, err := mapping.Compile(is.Expressions())
 	return token.Rules{
 		Issuer: is.Issuer, Audience: is.Audience, Types: is.Types,
 		Leeway: is.Leeway, MaxLifetime: is.MaxLifetime,
 		RequiredClaims: is.RequiredClaims, SubjectClaim: is.SubjectClaim,
-		Role: token.RoleRule{From: token.RoleFrom(is.Role.From), Claim: is.Role.Claim, Value: is.Role.Value, Allow: is.Role.Allow},
-	}
+		Role:    token.RoleRule{From: token.RoleFrom(is.Role.From), Claim: is.Role.Claim, Value: is.Role.Value, Allow: is.Role.Allow},
+		Mapping: expressions,
+	}, err
 }
