@@ -79,7 +79,12 @@ func pipelined(t *testing.T, conn *pgconn.PgConn, requests []string) (got []stri
 }
 
 // TestAttackCancelNativePipelines: the attacker cancels what the pool's connections do, without end, while clients send
-// requests without waiting for answers. A client may lose its connection; nothing ever runs under another identity, or twice.
+// requests without waiting for answers.
+//
+// Must: Nothing ever runs under another identity, or twice; a client may lose its connection.
+// Dialects: native
+// Not sql: fences stand between native requests alone
+// Not pgbouncer: it has no fences
 func TestAttackCancelNativePipelines(t *testing.T) {
 	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
 		f := startNative(t, inst, func(o *pgtest.ProxyOptions) {

@@ -76,8 +76,10 @@ func TestFences(t *testing.T) {
 	}
 }
 
-// TestAttackFenceThatFails: a neighbour's pg_cancel_backend hits the installation between two requests. What comes behind
-// it never reaches the client: it may have run without a context.
+// TestAttackFenceThatFails: a neighbour's pg_cancel_backend hits the installation between two requests, and what comes behind it
+// may have run without a context.
+//
+// Must: That never reaches the client.
 func TestAttackFenceThatFails(t *testing.T) {
 	for name, reply := range map[string]string{
 		"cancelled":                  "E:SERROR\x00VERROR\x00C57014\x00\x00",
