@@ -138,6 +138,8 @@ gate_planner(Query *parse, const char *query_string, int cursor_options,
 static void
 gate_executor_start(QueryDesc *query, int flags)
 {
+	const char *text;
+
 	if (closed())
 		refuse();
 	/*
@@ -148,9 +150,13 @@ gate_executor_start(QueryDesc *query, int flags)
 		cp_direct_settle();
 	if (!cp_slot_is_claimed())
 		cp_context_publish();
-	query->sourceText = cp_redact_query(query->sourceText, query->sourceText == debug_query_string,
-										GetMemoryChunkContext(query));
-	cp_redact_portal();
+	text = cp_redact_query(query->sourceText, query->sourceText == debug_query_string,
+						   GetMemoryChunkContext(query));
+	if (text != query->sourceText)
+	{
+		query->sourceText = text;
+		cp_redact_portal();
+	}
 	if (next_executor_start)
 		next_executor_start(query, flags);
 	else
