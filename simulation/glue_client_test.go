@@ -192,8 +192,16 @@ func (c *client) forward(b []byte) int {
 		s.w.begins(s, c)
 	}
 	n, terminate, err := s.relay.FromClient(b)
-	if n > 0 {
-		s.send(b[:n])
+	s.send(b[:n])
+	for err == nil && !terminate && s.relay.Held() {
+		if !c.fence() {
+			c.held, c.conn.paused = true, true
+			break
+		}
+		var k int
+		k, terminate, err = s.relay.FromClient(b[n:])
+		s.send(b[n : n+k])
+		n += k
 	}
 	switch {
 	case err != nil:
@@ -206,14 +214,26 @@ func (c *client) forward(b []byte) int {
 	case terminate:
 		c.gone()
 		return len(b)
-	case s.relay.Held():
-		c.held = true
-		c.conn.paused = true
 	}
 	if s.relay.Over() {
 		c.transactionOver()
 	}
 	return n
+}
+
+// fence installs the context once more in front of a request that follows others which are not answered yet.
+func (c *client) fence() bool {
+	s := c.server
+	if !s.session.Together() || !s.relay.Fenceable() || c.w.pool.Waiting() > 0 || c.identity.Expired(c.w.now) {
+		return false
+	}
+	b := s.session.Renew(nil, c.w.dialect, c.identity, c.w.now)
+	if c.w.broken == fencesWithNothing {
+		b = wire.AppendBinaryCall(nil, oidToRegprocedure, []byte("nothing"))
+	}
+	s.relay.Fence()
+	s.send(b)
+	return true
 }
 
 func (c *client) transactionOver() {

@@ -22,6 +22,7 @@ const (
 	ignoresDoubt
 	servesTheExpired
 	believesAnOldHold
+	fencesWithNothing
 )
 
 var mutations = map[mutation]string{
@@ -40,6 +41,7 @@ var mutations = map[mutation]string{
 	ignoresCancels:     "a server is released while a cancel request is on its way to it",
 	ignoresDoubt:       "a server is kept though a cancel request may still arrive",
 	believesAnOldHold:  "a hand-over leaves word of a held request behind",
+	fencesWithNothing:  "between the requests of a pipeline stands a call that installs nothing",
 	servesTheExpired:   "a transaction begins after the token's end",
 }
 
