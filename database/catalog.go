@@ -63,6 +63,15 @@ var everywhere = []string{
 	and proname in ('open', 'set_account', 'put', 'sign', 'mac') and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute')
 	order by 1`,
 
+	// What a client of a pool may plant with ALTER ROLE CURRENT_USER SET, all that needs no superuser; and names that nobody
+	// has declared. The proxy pins what could change an answer; the rest is the administrator's to know of.
+	`select format('role %I begins its connections with %s of its own: ALTER ROLE %I%s RESET %s', rolname, name, rolname,
+		coalesce(' IN DATABASE ' || quote_ident(datname), ''), case when name ~ '^[A-Za-z_.]+$' then name else quote_ident(name) end)
+	from pool join pg_db_role_setting on setrole = pool.oid left join pg_database d on d.oid = setdatabase,
+		unnest(setconfig) entry, lateral split_part(entry, '=', 1) name
+	where name not in ('claimpool.gate', 'claimpool.sandbox')
+		and not exists (select from pg_settings p where p.name = name.name and context not in ('user', 'backend')) order by 1`,
+
 	// The schemas of packs are looked at only where they are ours.
 	`select format('function %s does not belong to claimpool_owner', p.oid::regprocedure) from ours, pg_namespace n, pg_proc p
 	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
