@@ -163,9 +163,6 @@ func (c *client) goAlong(sent []byte) []byte {
 		r.Begin(false, true)
 		return nil
 	}
-	if c.w.broken != believesAnOldHold {
-		r.Held()
-	}
 	c.ahead = n
 	return sent[:n]
 }

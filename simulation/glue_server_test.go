@@ -201,7 +201,7 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
-	if c.held && !s.relay.Holds() {
+	if c.held && s.relay.Ready() {
 		c.held = false
 		c.conn.resume()
 	}

@@ -21,7 +21,6 @@ const (
 	ignoresCancels
 	ignoresDoubt
 	servesTheExpired
-	believesAnOldHold
 	fencesWithNothing
 )
 
@@ -40,7 +39,6 @@ var mutations = map[mutation]string{
 	letsPipelinesGo:    "requests follow each other although an error takes the context away",
 	ignoresCancels:     "a server is released while a cancel request is on its way to it",
 	ignoresDoubt:       "a server is kept though a cancel request may still arrive",
-	believesAnOldHold:  "a hand-over leaves word of a held request behind",
 	fencesWithNothing:  "between the requests of a pipeline stands a call that installs nothing",
 	servesTheExpired:   "a transaction begins after the token's end",
 }
