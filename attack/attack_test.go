@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -112,9 +113,15 @@ func TestCommentsAreChecked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, _ := repository(t, test.comment)
-			_, err := catalogue(root)
-			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			attacks, untold, err := catalogue(root)
+			if err != nil || len(attacks) != 1 {
+				t.Fatal(attacks, err)
+			}
+			if err := errors.Join(untold...); test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if _, err := run(t.Context(), []string{"-root", root, "-page", filepath.Join(root, "page.md")}, io.Discard, io.Discard); (err == nil) != (test.want == "") {
+				t.Errorf("the page: %v", err)
 			}
 		})
 	}
@@ -133,9 +140,12 @@ func TestTitles(t *testing.T) {
 
 // TestPage compares the page with the tests' comments.
 func TestPage(t *testing.T) {
-	attacks, err := catalogue("..")
+	attacks, untold, err := catalogue("..")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, err := range untold {
+		t.Error(err)
 	}
 	page, err := os.ReadFile("../docs/reference/attacks.md")
 	if err != nil {

@@ -74,10 +74,10 @@ func (a *attack) title() string {
 
 func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
-// catalogue reads the attacks from the comments of all tests, in the order of the page.
-func catalogue(root string) ([]*attack, error) {
-	var attacks []*attack
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+// catalogue reads the attacks from the comments of all tests, in the order of the page. untold says which comments do not tell
+// what they should: these attacks can be run, but not be listed.
+func catalogue(root string) (attacks []*attack, untold []error, err error) {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -104,22 +104,22 @@ func catalogue(root string) ([]*attack, error) {
 				continue
 			}
 			a, err := tell(f.Name.Name, f.Doc.Text())
-			if err != nil {
-				return fmt.Errorf("%s: %s: %w", path, f.Name.Name, err)
-			}
 			a.file, a.room = filepath.ToSlash(name), filepath.ToSlash(filepath.Dir(name))
-			if err := a.complete(); err != nil {
-				return fmt.Errorf("%s: %s: %w", path, a.name, err)
+			if err == nil {
+				err = a.complete()
+			}
+			if err != nil {
+				untold = append(untold, fmt.Errorf("%s: %s: %w", path, a.name, err))
 			}
 			attacks = append(attacks, a)
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	slices.SortStableFunc(attacks, func(a, b *attack) int { return section(a.room) - section(b.room) })
-	return attacks, nil
+	return attacks, untold, nil
 }
 
 var field = regexp.MustCompile(`^(Must|Dialects|Not [a-z]+): `)
@@ -134,7 +134,7 @@ func tell(name, comment string) (*attack, error) {
 		if m := field.FindStringSubmatch(line); m != nil {
 			key = m[1]
 			if fields[key] != "" {
-				return nil, fmt.Errorf("its comment has %q twice", key)
+				return a, fmt.Errorf("its comment has %q twice", key)
 			}
 			line = line[len(m[0]):]
 		}
@@ -142,12 +142,12 @@ func tell(name, comment string) (*attack, error) {
 	}
 	a.story, a.must = capital(strings.TrimPrefix(fields[""], name+": ")), capital(fields["Must"])
 	if a.story == "" || a.must == "" {
-		return nil, fmt.Errorf("its comment does not tell who attacks with what, and in a line \"Must:\" what must happen")
+		return a, fmt.Errorf("its comment does not tell who attacks with what, and in a line \"Must:\" what must happen")
 	}
 	for key, value := range fields {
 		if dialect, ok := strings.CutPrefix(key, "Not "); ok {
 			if !slices.Contains(dialects, dialect) {
-				return nil, fmt.Errorf("%q is no dialect", dialect)
+				return a, fmt.Errorf("%q is no dialect", dialect)
 			}
 			a.not[dialect] = value
 		}
@@ -158,7 +158,7 @@ func tell(name, comment string) (*attack, error) {
 		for dialect := range strings.SplitSeq(value, ",") {
 			dialect = strings.TrimSpace(dialect)
 			if !slices.Contains(dialects, dialect) {
-				return nil, fmt.Errorf("%q is no dialect", dialect)
+				return a, fmt.Errorf("%q is no dialect", dialect)
 			}
 			a.dialects = append(a.dialects, dialect)
 		}

@@ -72,11 +72,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (held boo
 	if *target != claimpool && *target != pgbouncer {
 		return false, fmt.Errorf("unknown target %q: claimpool or pgbouncer", *target)
 	}
-	attacks, err := catalogue(*root)
+	attacks, untold, err := catalogue(*root)
 	if err != nil {
 		return false, err
 	}
+	if len(untold) > 0 {
+		fmt.Fprintln(stderr, errors.Join(untold...))
+	}
 	if *page != "" {
+		if len(untold) > 0 {
+			return false, errors.New("the list needs the comments of all attacks")
+		}
 		return true, os.WriteFile(*page, []byte(list(attacks)), 0o644)
 	}
 	match, err := regexp.Compile(*only)

@@ -211,8 +211,12 @@ func TestIndexIsUsed(t *testing.T) {
 	})
 }
 
-// EXPLAIN ANALYZE tells how many rows a policy has removed: known, and documented as the limit of row-level security.
-func TestKnownSideChannelOfExplain(t *testing.T) {
+// TestAttackRowCountOfExplain: the attacker asks EXPLAIN ANALYZE how many rows a policy has removed.
+//
+// Must: It tells him: known, and documented as the limit of row-level security. The test fails when it tells no more.
+// Dialects: sql
+// Not native: it is PostgreSQL's own
+func TestAttackRowCountOfExplain(t *testing.T) {
 	withNotes(t, func(t *testing.T, p *prepared) {
 		s := p.login(t, "enable_indexscan", "off", "enable_bitmapscan", "off", "enable_indexonlyscan", "off", "max_parallel_workers_per_gather", "0").as(`{"sub":"bob"}`)
 		rows, err := s.PgConn().Exec(t.Context(), "explain (analyze, costs off, timing off, summary off) select * from notes").ReadAll()

@@ -75,8 +75,12 @@ func (f *tenants) forged() []forgery {
 			{"longer window", func(s string) string { return strings.Replace(s, ".3000.", ".3600000.", 1) }},
 		}
 	}
+	claims := forgery{"claims", func(string) string { return `{"tenant_id":"t2"}` }}
+	if f.dialect == bouncer {
+		return []forgery{claims}
+	}
 	return []forgery{
-		{"claims", func(string) string { return `{"tenant_id":"t2"}` }},
+		claims,
 		{"a token that is not signed", func(string) string { return "eyJhbGciOiJub25lIn0.eyJ0ZW5hbnRfaWQiOiJ0MiJ9." }},
 		{"nothing", func(string) string { return "" }},
 	}
@@ -99,7 +103,7 @@ func TestAttackForgedSealByFunctionCall(t *testing.T) {
 		a, b := f.raw(t, "t1"), f.connect(t, "t2")
 		call, want := f.forgedCall(t, a)
 		a.send(call, wire.AppendQuery(nil, whoami))
-		if got := a.answer() + " " + a.answer(); got != want {
+		if got := a.answer() + " " + a.answer(); got != want && want != "" || strings.Contains(got, "D(t2") {
 			t.Errorf("a forged hand-over was answered %s", got)
 		}
 		mustBe(t, b, "t2")
@@ -120,6 +124,9 @@ func (f *tenants) forgedCall(t *testing.T, a *peer) (call []byte, want string) {
 		fmt.Sscan(a.one("SELECT 'claimpool.switch(bytea)'::regprocedure::oid::text"), &oid)
 		grant := append([]byte{1, 0, 2, 'k', '1'}, make([]byte, 150)...)
 		return wire.AppendBinaryCall(nil, oid, grant), "E(28000 fatal) EOF EOF"
+	}
+	if f.dialect == bouncer {
+		return wire.AppendFunctionCall(nil, 2078, []byte(f.setting()), []byte(`{"tenant_id":"t2"}`), []byte("f")), ""
 	}
 	seal := a.one("SELECT current_setting('claimpool.context')")
 	forged := strings.Replace(seal, `"t1"`, `"t2"`, 1)

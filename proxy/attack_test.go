@@ -38,15 +38,16 @@ func eachTenants(t *testing.T, size int, attack func(t *testing.T, f *tenants)) 
 // starter starts a database and a proxy before it, in the dialect and on the version of a subtest.
 type starter func(t *testing.T, change func(*pgtest.ProxyOptions)) *tenants
 
+var starts = map[string]func(*testing.T, cluster.Installation, func(*pgtest.ProxyOptions)) *tenants{
+	sql: startTenants, native: startNative, bouncer: startBouncer,
+}
+
 // eachDialect runs an attack as a subtest for each dialect and version, TestAttackX/sql/pg15; the table of make attack reads
 // the names. The extension is tried on the versions whose headers are there.
 func eachDialect(t *testing.T, dialects []string, attack func(t *testing.T, start starter)) {
 	t.Helper()
-	for _, dialect := range dialects {
-		start, ran := startTenants, false
-		if dialect == native {
-			start = startNative
-		}
+	for _, dialect := range targets(dialects) {
+		start, ran := starts[dialect], false
 		for _, inst := range pgtest.Versions(t) {
 			if dialect == native && pgtest.Headers(inst.Major) == "" {
 				continue
@@ -64,8 +65,11 @@ func eachDialect(t *testing.T, dialects []string, attack func(t *testing.T, star
 
 // setting is where the dialect's context would be, for those who try to write it.
 func (f *tenants) setting() string {
-	if f.dialect == native {
+	switch f.dialect {
+	case native:
 		return "jwt.context"
+	case bouncer:
+		return "app.claims"
 	}
 	return trusted.SQLSetting
 }
@@ -97,13 +101,22 @@ func inMode(mode pool.Mode, size int) func(*pgtest.ProxyOptions) {
 func (f *tenants) again(t testing.TB) *tenants {
 	t.Helper()
 	second := *f
-	second.Proxy = pgtest.StartProxy(t, f.options)
+	if f.dialect == bouncer {
+		second.Proxy = pgtest.StartPgBouncer(t, f.options)
+	} else {
+		second.Proxy = pgtest.StartProxy(t, f.options)
+	}
 	return &second
 }
 
 // raw is a member of a tenant who speaks the protocol by hand.
 func (f *tenants) raw(t testing.TB, tenant string, params ...[2]string) *peer {
 	t.Helper()
+	if f.dialect == bouncer { // it asks for no password
+		p := (&plain{Proxy: f.Proxy}).dialTLS(t).start(wire.Version30, f.role, append([][2]string{{"database", f.database}}, params...)...).ready()
+		p.claim = f.claim(tenant)
+		return p
+	}
 	return f.rawWith(t, f.issuer.Mint("user-of-"+tenant, map[string]any{"tenant_id": tenant}), params...)
 }
 
@@ -203,7 +216,7 @@ func (f *tenants) atRest(t testing.TB, clients, servers int) {
 	soon(t, "for clients and server connections to be at rest", func() bool {
 		list := f.servers(t, admin)
 		busy := slices.ContainsFunc(list, func(s string) bool { return !strings.HasSuffix(s, " idle") })
-		return !busy && len(list) <= servers && f.Clients() == clients
+		return !busy && len(list) <= servers && (f.dialect == bouncer || f.Clients() == clients)
 	})
 }
 
@@ -212,15 +225,14 @@ func (f *tenants) atRest(t testing.TB, clients, servers int) {
 func alternate(ctx context.Context, conns map[string]*pgx.Conn, turns int, tolerate func(error) bool) (tolerated int, err error) {
 	for range turns {
 		for tenant, c := range conns {
-			var got string
-			err := c.QueryRow(ctx, whoami).Scan(&got)
+			got, err := fetch(ctx, c, whoami)
 			switch {
 			case err != nil && tolerate != nil && tolerate(err):
 				tolerated++
 			case err != nil:
 				return tolerated, fmt.Errorf("tenant %s: %w", tenant, err)
-			case got != own(tenant):
-				return tolerated, fmt.Errorf("tenant %s sees %q", tenant, got)
+			case got == nil || *got != own(tenant):
+				return tolerated, fmt.Errorf("tenant %s sees %q", tenant, deref(got))
 			}
 		}
 	}

@@ -69,6 +69,7 @@ type peer struct {
 	net.Conn
 	t      testing.TB
 	params map[string]string
+	claim  string // what it sends in front of its questions, where no proxy brings the claims
 	pid    uint32
 	secret []byte
 }
@@ -175,7 +176,7 @@ func (p *peer) expect(sql, want string) {
 // one asks for a single value.
 func (p *peer) one(sql string) string {
 	p.t.Helper()
-	got := p.ask(sql)
+	got := p.put(sql)
 	m := regexp.MustCompile(`^T D\((.*)\) C\(SELECT 1\) Z\(.\)$`).FindStringSubmatch(got)
 	if m == nil {
 		p.t.Fatalf("%s answered %s", sql, got)

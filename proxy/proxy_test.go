@@ -20,7 +20,7 @@ import (
 // tenants is a database with one of the dialects and a table under row-level security, behind a proxy.
 type tenants struct {
 	*pgtest.Proxy
-	dialect  string // sql or native
+	dialect  string // sql, native or pgbouncer
 	cluster  *pgtest.Cluster
 	database string
 	role     string
@@ -75,6 +75,7 @@ func (f *tenants) connect(t testing.TB, tenant string) *pgx.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.PgConn().CustomData()[claimKey] = f.claim(tenant)
 	t.Cleanup(func() { c.Close(context.Background()) })
 	return c
 }
@@ -85,14 +86,11 @@ func (f *tenants) dial(ctx context.Context, user, password string) (*pgx.Conn, e
 
 func value(t testing.TB, c *pgx.Conn, sql string, args ...any) string {
 	t.Helper()
-	var v *string
-	if err := c.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
+	v, err := fetch(t.Context(), c, sql, args...)
+	if err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
-	if v == nil {
-		return "NULL"
-	}
-	return *v
+	return deref(v)
 }
 
 func TestTenantsShareOneServerAndSeeTheirOwnRows(t *testing.T) {
