@@ -235,3 +235,17 @@ func TestAClientThatLeavesTakesItsTextsAlong(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsTakenBackIsSentAnew(t *testing.T) {
+	d := newDesk(t, roomy)
+	d.all(parse("a"))
+	d.expect(d.send(parse("b"), closes("a"), bind("b")), "P2 C1 D2")
+	d.server.Abort()
+	d.server = NewServer(d.library, 10)
+	d.use(d.client)
+	d.kinds = nil
+	d.expect(d.all(parse("b"), closes("a"), bind("b")), "P3 Cnothing D3")
+	if d.client.Len() != 1 || d.library.Len() != 1 {
+		t.Errorf("%d of the client, %d texts", d.client.Len(), d.library.Len())
+	}
+}

@@ -1,5 +1,7 @@
 package prepared
 
+import "math"
+
 // Server is the book of one server connection: which statements it has, and which answers are to come. A nil Server
 // rewrites nothing.
 type Server struct {
@@ -49,6 +51,15 @@ func (s *Server) Begin(number uint64, c *Client) {
 	}
 	s.user, s.client = number, c
 	s.clearQueue()
+	s.parts = parts{}
+}
+
+// Abort takes back what has been sent and not been answered: the server has not carried it out, and never will.
+func (s *Server) Abort() {
+	if s == nil {
+		return
+	}
+	s.Ready(math.MaxUint32)
 	s.parts = parts{}
 }
 

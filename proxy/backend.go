@@ -160,6 +160,7 @@ func (s *backend) askFailed(err error) {
 	if errors.Is(err, errTimeout) {
 		s.cancelRunning() // it may wait for a lock, and would for ever: closed connections count at the server, too
 	}
+	s.statements.Abort()
 	s.remove(why)
 	if c == nil {
 		return

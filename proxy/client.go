@@ -178,15 +178,24 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 // goAlong gives the request at the front of what the client has sent, when it is whole: it follows the hand-over in the same
 // write. It stays in the client's connection until the hand-over has succeeded, for another server if it has not.
 func (c *client) goAlong(sent []byte) []byte {
-	r := &c.server.relay
+	s := c.server
+	r := &s.relay
 	n, _, err := r.FromClient(sent)
+	along := sent[:n]
+	if r.Named() {
+		h := c.pool.hub
+		h.rewritten = append(h.rewritten[:0], along...)
+		n, _, _, err = c.rename(sent, n)
+		along = h.rewritten
+	}
 	if err != nil || !r.Answering() {
 		r.Begin(false, true) // not whole, or nothing that has an answer: the ordinary way decides
+		s.statements.Abort()
 		return nil
 	}
 	r.Held() // what waits behind the request is shown again
 	c.ahead = int32(n)
-	return sent[:n]
+	return along
 }
 
 // received says that the hand-over is complete. settled are the client's own settings as PostgreSQL writes them: the client

@@ -208,7 +208,11 @@ func TestAttackCancelNativeHandOvers(t *testing.T) {
 			c := f.connect(t, tenant)
 			work.Go(func() {
 				for n := range turns {
-					_, err := c.Exec(t.Context(), "INSERT INTO done VALUES (jwt('tenant_id'), $1, $2)", pgx.QueryExecModeExec, tenant, n)
+					mode := pgx.QueryExecModeExec
+					if n%2 == 0 {
+						mode = pgx.QueryExecModeCacheStatement // prepared, on whatever server there is
+					}
+					_, err := c.Exec(t.Context(), "INSERT INTO done VALUES (jwt('tenant_id'), $1, $2)", mode, tenant, n)
 					mu.Lock()
 					switch {
 					case err == nil:

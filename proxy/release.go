@@ -119,6 +119,7 @@ func (s *backend) remove(why pool.Reason) {
 		return
 	}
 	s.pool.pool.Remove(&s.member, why)
+	s.statements.Leave()
 	s.dismiss()
 	s.pool.grow(s.pool.hub.loop.Now())
 }

@@ -49,35 +49,43 @@ const maxRewritten = 64 << 10
 // on. n bytes of b, in front of the first one, may go as they are.
 func (c *client) rewrite(b []byte, n int) (used int, terminate bool, err error) {
 	s, h := c.server, c.pool.hub
+	h.rewritten = append(h.rewritten[:0], b[:n]...)
+	for more := true; more && err == nil; {
+		n, more, terminate, err = c.rename(b, n)
+		s.conn.Write(h.rewritten)
+		h.rewritten = h.rewritten[:0]
+		more = more && !s.conn.Blocked()
+	}
+	if cap(h.rewritten) > 4*maxRewritten {
+		h.rewritten = nil
+	}
+	return n, terminate, err
+}
+
+// rename collects in hub.rewritten what the server is to get for b[n:], where a message that names a statement is next. more
+// says that it has stopped because that is much.
+func (c *client) rename(b []byte, n int) (used int, more, terminate bool, err error) {
+	s, h := c.server, c.pool.hub
 	if c.statements == nil {
 		c.statements = prepared.NewClient(&c.pool.library, c.pool.db.Statements, c.scope())
 		s.statements.Use(c.statements)
 	}
-	out := append(h.rewritten[:0], b[:n]...)
 	for s.relay.Named() {
+		if len(h.rewritten) >= maxRewritten {
+			return n, true, false, nil
+		}
 		var k int
-		out, k, err = s.relay.Rewrite(out, b[n:])
+		h.rewritten, k, err = s.relay.Rewrite(h.rewritten, b[n:])
 		n += k
 		if err != nil || s.relay.Named() {
 			break
 		}
-		if len(out) >= maxRewritten {
-			s.conn.Write(out)
-			if out = out[:0]; s.conn.Blocked() {
-				break
-			}
-		}
 		k, terminate, err = s.relay.FromClient(b[n:])
-		out = append(out, b[n:n+k]...)
+		h.rewritten = append(h.rewritten, b[n:n+k]...)
 		n += k
 		if err != nil || terminate {
 			break
 		}
 	}
-	s.conn.Write(out)
-	h.rewritten = out
-	if cap(out) > 4*maxRewritten {
-		h.rewritten = nil
-	}
-	return n, terminate, err
+	return n, false, terminate, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -197,4 +198,33 @@ func TestStatementsMeanWhatTheirSettingsSay(t *testing.T) {
 	}
 	a.ask("set DateStyle = 'SQL,DMY'")
 	a.tell("2 D(31) C(SELECT 1) Z(I)", execute("s"))
+}
+
+// TestStatementsWithoutIsolation: where identities do not matter on a connection, all clients share equal statements.
+func TestStatementsWithoutIsolation(t *testing.T) {
+	f := startPlain(t, func(o *pgtest.ProxyOptions) {
+		poolOf(1)(o)
+		o.Pool.Isolation = pool.Off
+	})
+	a, b := f.login(t), f.dial(t).start(wire.Version30, "somebody else").ready()
+	a.tell(parsed, prepare("s", "select 'shared'"))
+	b.tell(parsed, prepare("t", "select 'shared'"))
+	for range 3 {
+		a.tell("2 D(shared) C(SELECT 1) Z(I)", execute("s"))
+		b.tell("2 D(shared) C(SELECT 1) Z(I)", execute("t"))
+	}
+	a.tell("E(26000) Z(I)", execute("t"))
+	if names := secretNames(a, "%shared%"); len(names) != 1 || f.Texts() != 1 {
+		t.Errorf("%q on the server, %d texts", names, f.Texts())
+	}
+}
+
+// TestStatementsInSessionMode: where a client has its server for itself, names pass as they are, and SQL knows them.
+func TestStatementsInSessionMode(t *testing.T) {
+	f := startPlain(t, inMode(pool.Session, 1))
+	p := f.login(t)
+	p.tell(parsed, prepare("s", "select 'own'"))
+	p.expect("execute s", "T D(own) C(SELECT 1) Z(I)")
+	p.expect("deallocate s", "C(DEALLOCATE) Z(I)")
+	p.tell("E(26000) Z(I)", execute("s"))
 }

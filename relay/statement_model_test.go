@@ -58,6 +58,14 @@ func (m *backendModel) message(typ byte, body string) {
 		return
 	case m.skip:
 		return
+	case typ == wire.MsgFunctionCall: // the proxy's own, between two requests
+		if m.status == 'E' {
+			m.fail("25P02", "")
+		} else {
+			m.reply('V', "\xff\xff\xff\xff")
+		}
+		m.reply('Z', string(m.status))
+		return
 	case typ == wire.MsgQuery:
 		delete(m.statements, "")
 		m.run(strings.TrimSuffix(body, "\x00"))
@@ -162,6 +170,8 @@ type statementWorld struct {
 	servers []*connectionServer
 	clients []*connection
 	log     []string
+	single  bool // one request at a time
+	fences  bool // or with fences in between
 }
 
 func newStatementWorld(t *rapid.T, limit int) *statementWorld {
@@ -206,7 +216,7 @@ func (w *statementWorld) forward(c *connection, n int) bool {
 		}
 		w.log = append(w.log, fmt.Sprintf("client %d gets server %d", c.number, free))
 		c.lease, s.client = s, c
-		s.relay.Begin(false, false)
+		s.relay.Begin(false, w.single)
 		s.book.Begin(c.number, c.book)
 	}
 	s, used := c.lease, 0
@@ -217,6 +227,11 @@ func (w *statementWorld) forward(c *connection, n int) bool {
 		used += k
 		if err != nil {
 			w.t.Fatal(err)
+		}
+		if w.fences && s.relay.Held() && s.relay.Fenceable() {
+			s.relay.Fence()
+			s.model.in = append(s.model.in, message{wire.MsgFunctionCall, ""}.bytes()...)
+			continue
 		}
 		if !s.relay.Named() {
 			break
@@ -309,6 +324,8 @@ func TestStatementsAreAsInASessionOfOnesOwn(t *testing.T) {
 	queries := rapid.SampledFrom([]string{"x", "begin", "rollback", "fail", "deallocate all", "discard all"})
 	rapid.Check(t, func(t *rapid.T) {
 		w := newStatementWorld(t, rapid.IntRange(1, 4).Draw(t, "limit"))
+		w.single = rapid.Bool().Draw(t, "single")
+		w.fences = w.single && rapid.Bool().Draw(t, "fences")
 		client := func(t *rapid.T) *connection { return w.clients[rapid.IntRange(0, 1).Draw(t, "client")] }
 		one := func(t *rapid.T, c *connection) {
 			name := names.Draw(t, "name")
