@@ -18,6 +18,9 @@ var (
 	NextFetch = nextFetch
 )
 
+// ReadDiscovery reads an issuer's description without fetching it.
+func ReadDiscovery(data []byte, issuer string) (string, error) { return readDiscovery(data, issuer) }
+
 // ParseSigner reads a private key's content without the file.
 func ParseSigner(data []byte, info os.FileInfo, alg, kid string) (*token.Signer, error) {
 	return parseSigner(data, info, alg, kid)

@@ -320,3 +320,22 @@ func TestRemoteSpecs(t *testing.T) {
 	}
 	var _ token.KeySource = r
 }
+
+// Whatever a description says, its keys come from an https address that we would fetch.
+func FuzzReadDiscovery(f *testing.F) {
+	for _, seed := range []string{
+		`{"issuer":"https://id","jwks_uri":"https://id/jwks"}`, `{"issuer":"https://id","jwks_uri":"http://127.0.0.1/"}`, `{"issuer":"https://id/"}`,
+		`{"issuer":"https://id","issuer":"x","jwks_uri":"https://a@b"}`, `{"ISSUER":"https://id"}`, `[]`, `null`, ``, `{"issuer":null,"jwks_uri":{}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		address, err := keyset.ReadDiscovery(data, "https://id")
+		if err != nil {
+			return
+		}
+		if keyset.CheckURL(address) != nil || !strings.HasPrefix(address, "https:") {
+			t.Errorf("%q gives %q", data, address)
+		}
+	})
+}
