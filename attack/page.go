@@ -49,13 +49,13 @@ func list(attacks []*attack) string {
 	var b strings.Builder
 	b.WriteString(head)
 	last := ""
-	for i, a := range attacks {
+	for _, a := range attacks {
 		if a.room != last {
 			last = a.room
 			s := sections[section(a.room)]
-			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| | attack | who tries what | what must happen | dialects | test |\n|---|---|---|---|---|---|\n", s.title, s.about)
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| attack | who tries what | what must happen | dialects | test |\n|---|---|---|---|---|\n", s.title, s.about)
 		}
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | [%s](../../%s) |\n", i+1, a.title(), cell(a.story), cell(a.must), a.where(), a.name, path.Clean(a.file))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | [%s](../../%s) |\n", a.title(), cell(a.story), cell(a.must), a.where(), a.name, path.Clean(a.file))
 	}
 	return b.String()
 }
