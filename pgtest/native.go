@@ -121,7 +121,7 @@ func SharedNative(t testing.TB, inst cluster.Installation) *Native {
 		var options []Option
 		var err error
 		n, options = newNative(t, inst)
-		if n.Cluster, err = start(inst, options); err != nil {
+		if n.Cluster, err = start(inst, append(options, sharedOptions...)); err != nil {
 			t.Fatal(err)
 		}
 		sharedNative.clusters[inst.Major] = n

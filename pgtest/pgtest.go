@@ -197,6 +197,9 @@ func start(inst cluster.Installation, options []Option) (*Cluster, error) {
 	return &Cluster{Cluster: c}, nil
 }
 
+// sharedOptions are settings of the shared clusters.
+var sharedOptions = []Option{WithSetting("max_prepared_transactions", "8")}
+
 var shared = struct {
 	sync.Mutex
 	clusters map[int]*Cluster
@@ -211,7 +214,7 @@ func Shared(t testing.TB, inst cluster.Installation) *Cluster {
 	c := shared.clusters[inst.Major]
 	if c == nil {
 		var err error
-		if c, err = start(inst, nil); err != nil {
+		if c, err = start(inst, sharedOptions); err != nil {
 			t.Fatal(err)
 		}
 		shared.clusters[inst.Major] = c

@@ -183,6 +183,36 @@ func mustEnd(p *peer) {
 	}
 }
 
+// TestAttackPreparedTransaction: the attacker leaves a prepared transaction behind, with a deferred trigger that reads claims, and
+// has it committed by somebody else; or the other way around.
+//
+// Must: The trigger runs at PREPARE TRANSACTION, under the claims of who wrote the rows; who commits runs nothing of the other's, and
+// both go on with their own context.
+// Dialects: sql, native
+// Not pgbouncer: its clients set their claims in each transaction
+func TestAttackPreparedTransaction(t *testing.T) {
+	eachTenants(t, 1, func(t *testing.T, f *tenants) {
+		f.cluster.Exec(t, f.database, `CREATE TABLE trail (who text); GRANT ALL ON trail TO PUBLIC;
+			CREATE FUNCTION trail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO trail VALUES (jwt('tenant_id')); RETURN NULL; END $$;
+			CREATE CONSTRAINT TRIGGER trail AFTER UPDATE ON note DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION trail()`)
+		a, b := f.connect(t, "t1"), f.connect(t, "t2")
+		for _, end := range []string{"COMMIT", "ROLLBACK"} {
+			run(t, a, "BEGIN; UPDATE note SET body = 'of t1'; PREPARE TRANSACTION '"+f.role+"'")
+			mustBe(t, b, "t2")
+			mustBe(t, a, "t1")
+			run(t, b, end+" PREPARED '"+f.role+"'")
+			mustBe(t, b, "t2")
+			mustBe(t, a, "t1")
+		}
+		if got := value(t, b, "SELECT count(*)::text FROM note WHERE body = 'of t1'"); got != "0" {
+			t.Errorf("%s rows of t2 were changed", got)
+		}
+		if got := value(t, b, "SELECT string_agg(DISTINCT who, ',') || count(*) FROM trail"); got != "t110" {
+			t.Errorf("the triggers saw %s", got)
+		}
+	})
+}
+
 // TestAttackTwoProxies: two proxies of one database know nothing of each other. The attacker is a client of both, and changes
 // hands with his victims on their server connections.
 //

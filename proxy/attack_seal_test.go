@@ -69,6 +69,7 @@ func (f *tenants) forged() []forgery {
 	if f.dialect == sql {
 		return []forgery{
 			{"another tenant", func(s string) string { return strings.Replace(s, `"t1"`, `"t2"`, 1) }},
+			{"a token of the other tenant", func(string) string { return f.issuer.Mint("user-of-t2", map[string]any{"tenant_id": "t2"}) }},
 			{"unsigned", func(s string) string { return s[strings.IndexByte(s, '{'):] }},
 			{"zeros for the MAC", func(s string) string { return strings.Repeat("0", 64) + strings.Replace(s[64:], `"t1"`, `"t2"`, 1) }},
 			{"one bit of the MAC", func(s string) string { return string(s[0]^1) + s[1:] }},
@@ -81,6 +82,7 @@ func (f *tenants) forged() []forgery {
 	}
 	return []forgery{
 		claims,
+		{"a token of the other tenant", func(string) string { return f.issuer.Mint("user-of-t2", map[string]any{"tenant_id": "t2"}) }},
 		{"a token that is not signed", func(string) string { return "eyJhbGciOiJub25lIn0.eyJ0ZW5hbnRfaWQiOiJ0MiJ9." }},
 		{"nothing", func(string) string { return "" }},
 	}
