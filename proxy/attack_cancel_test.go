@@ -35,7 +35,7 @@ func TestAttackCancelBackends(t *testing.T) {
 			}
 		})
 		conns := map[string]*pgx.Conn{"t1": f.connect(t, "t1"), "t2": f.connect(t, "t2"), "t3": f.connect(t, "t3")}
-		turns := pgtest.Leases(t, 900) / 3
+		turns := pgtest.Leases(t, 300) / 3
 		hits, err := alternate(t.Context(), conns, turns, func(err error) bool { return strings.Contains("57014 57P03", sqlState(err)) })
 		stop()
 		wg.Wait()
