@@ -157,12 +157,18 @@ func TestAttackClaimsInAnotherEncoding(t *testing.T) {
 		for _, encoding := range []string{"LATIN1", "SJIS", "EUC_JP", "GB18030", "SQL_ASCII"} {
 			c := f.connectWith(t, f.issuer.Mint("é€漢字", map[string]any{"tenant_id": "t1", "name": "Zoë 漢字"}))
 			run(t, c, "SET client_encoding = "+encoding)
-			for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); time.Sleep(30 * time.Millisecond) {
+			read := 0
+			for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end) || read == 0; time.Sleep(30 * time.Millisecond) {
 				var ok bool
-				if err := c.QueryRow(t.Context(), `SELECT jwt('name') = U&'Zo\00EB \6F22\5B57' AND jwt('sub') = U&'\00E9\20AC\6F22\5B57'`).Scan(&ok); err != nil || !ok {
+				err := c.QueryRow(t.Context(), `SELECT jwt('name') = U&'Zo\00EB \6F22\5B57' AND jwt('sub') = U&'\00E9\20AC\6F22\5B57'`).Scan(&ok)
+				if err != nil && sqlState(err) == "28000" && time.Since(end) < patience {
+					continue // a busy machine took longer than the seal's window
+				}
+				if err != nil || !ok {
 					t.Errorf("%s: %v, %v", encoding, ok, err)
 					break
 				}
+				read++
 			}
 			c.Close(t.Context())
 		}

@@ -3,6 +3,8 @@
 # programs, beside which the extension is put. As root it runs as the user postgres.
 #
 #   run.sh [PG_CONFIG]
+#
+# With VALGRIND=1 the server runs in valgrind, and every error that has the extension in its stack is a failure.
 set -eu
 cd "$(dirname "$0")/.."
 config=${1:-pg_config}
@@ -44,8 +46,26 @@ listen_addresses = ''
 fsync = off
 ${EXTRA_SETTINGS:-}
 END
-(cd / && $as "$work$bin/pg_ctl" -D "$work/data" -l "$work/socket/log" -w start >/dev/null)
+server=$work$bin/postgres
+if [ "${VALGRIND:-}" = 1 ]; then
+	server=$work$bin/postgres-in-valgrind
+	cat >"$server" <<END
+#!/bin/sh
+exec valgrind --quiet --leak-check=no --num-callers=30 --log-file=$work/socket/valgrind.%p "$work$bin/postgres" "\$@"
+END
+	chmod 755 "$server"
+fi
+(cd / && $as "$work$bin/pg_ctl" -D "$work/data" -p "$server" -l "$work/socket/log" -t 300 -w start >/dev/null)
 if ! PGHOST=$work/socket make -s installcheck PG_CONFIG="$config"; then
 	cat regression.diffs 2>/dev/null || true
 	exit 1
+fi
+if [ "${VALGRIND:-}" = 1 ]; then
+	(cd / && $as "$work$bin/pg_ctl" -D "$work/data" -t 300 -w stop >/dev/null)
+	ls "$work"/socket/valgrind.* >/dev/null # or valgrind has not run
+	if grep -l claimpool.so "$work"/socket/valgrind.*; then
+		cat $(grep -l claimpool.so "$work"/socket/valgrind.*)
+		exit 1
+	fi
+	echo "valgrind: nothing in $(ls "$work"/socket/valgrind.* | wc -l) processes"
 fi
