@@ -32,8 +32,8 @@ type Config struct {
 	Limits    Limits
 }
 
-// Database is one database that clients may ask for. It is never changed: a reload brings another object, and only where
-// something differs.
+// Database is one database that clients may ask for. It is never changed but for what is learned of its servers: a reload brings
+// another object, and only where something differs.
 type Database struct {
 	Name    string
 	Role    string // the one permanent role; empty: the role of the client's identity
@@ -49,6 +49,8 @@ type Database struct {
 
 	// Server gives the way to a server for a role. Its Wrap and Startup are set by the proxy.
 	Server func(role string) (*server.Config, error)
+
+	version atomic.Int64 // of its servers, as server_version_num; 0: not known yet
 }
 
 // Limits keep one client, or many, from taking everything.

@@ -61,13 +61,14 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 		sp.users++
 		return sp, nil
 	}
-	way, err := db.way(role, 0)
+	version := int(db.version.Load())
+	way, err := db.way(role, version)
 	if err != nil {
 		return nil, err
 	}
 	h := p.hubs[p.nextHub%len(p.hubs)]
 	p.nextHub++
-	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, users: 1}
+	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, version: version, users: 1}
 	sp.library.Random = randomName
 	p.pools[key] = sp
 	if !h.loop.Post(func() { h.pools[key] = sp }) {
@@ -143,11 +144,11 @@ func (sp *sharedPool) match(now time.Time) {
 
 // open starts n openings. They block, so each has a goroutine of its own; what comes out is posted back.
 func (sp *sharedPool) open(n int) {
-	h, cfg, db, role, version := sp.hub, sp.server, sp.db, sp.key.role, sp.version
+	h, cfg, db, role := sp.hub, sp.server, sp.db, sp.key.role
 	for range n {
 		h.proxy.wg.Go(func() {
 			s, err := openServer(h.proxy.ctx, cfg, db.Dialect)
-			if version == 0 && claimpool.AsError(err).Code == claimpool.CodeUndefinedObject {
+			if claimpool.AsError(err).Code == claimpool.CodeUndefinedObject { // of another version than we think
 				if cfg, wayErr := db.way(role, trusted.Oldest); wayErr == nil {
 					s, err = openServer(h.proxy.ctx, cfg, db.Dialect)
 				}
@@ -225,6 +226,7 @@ func (sp *sharedPool) learnVersion() {
 	for _, kv := range sp.params {
 		if kv[0] == "server_version" {
 			sp.version = trusted.Version(kv[1])
+			sp.db.version.Store(int64(sp.version)) // for its other pools
 		}
 	}
 	if way, err := sp.db.way(sp.key.role, sp.version); err == nil {
