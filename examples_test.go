@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool/auth"
-	"github.com/claimpool/claimpool/database"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/trusted"
 )
@@ -98,19 +97,7 @@ func startShop(t *testing.T) (*pgtest.Proxy, *pgtest.Issuer) {
 	c := pgtest.Start(t, pgtest.Newest(t))
 	c.Exec(t, "postgres", "CREATE ROLE app_user LOGIN PASSWORD 'of the pool'")
 	c.Exec(t, "postgres", "CREATE DATABASE shop")
-	admin := c.Connect(t, "shop", "postgres", "")
-	plan, err := database.PlanInstall(t.Context(), admin, database.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := plan.Run(t.Context(), admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sqlKey, err := trusted.ParseSQLKey(key.File())
-	if err != nil {
-		t.Fatal(err)
-	}
+	sqlKey := c.InstallSQL(t, "shop")
 	schema, err := os.ReadFile("examples/schema.sql")
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/database"
+	"github.com/claimpool/claimpool/trusted"
 )
 
 // Cluster is a running cluster with the shortcuts that tests want.
@@ -46,6 +48,25 @@ func (c *Cluster) Exec(t testing.TB, database, script string) {
 	if _, err := conn.Exec(context.Background(), script).ReadAll(); err != nil {
 		t.Fatalf("%s: %v", script, err)
 	}
+}
+
+// InstallSQL puts the SQL dialect into a database and gives its key.
+func (c *Cluster) InstallSQL(t testing.TB, name string) *trusted.SQLKey {
+	t.Helper()
+	admin := c.Connect(t, name, cluster.Superuser, "")
+	plan, err := database.PlanInstall(t.Context(), admin, database.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := plan.Run(t.Context(), admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sqlKey, err := trusted.ParseSQLKey(key.File())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sqlKey
 }
 
 // NewDatabase makes an empty database and gives its name. It is dropped when the test ends.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/cluster"
-	"github.com/claimpool/claimpool/database"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/trusted"
@@ -34,19 +33,7 @@ func startTenants(t *testing.T, inst cluster.Installation, change func(*pgtest.P
 	c := pgtest.Shared(t, inst)
 	f := &tenants{dialect: sql, cluster: c, database: c.NewDatabase(t), issuer: pgtest.NewIssuer(t, "https://issuer.test")}
 	f.role, f.password = c.NewRole(t)
-	admin := c.Connect(t, f.database, "postgres", "")
-	plan, err := database.PlanInstall(t.Context(), admin, database.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := plan.Run(t.Context(), admin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sqlKey, err := trusted.ParseSQLKey(key.File())
-	if err != nil {
-		t.Fatal(err)
-	}
+	sqlKey := c.InstallSQL(t, f.database)
 	c.Exec(t, f.database, fmt.Sprintf(`
 		CREATE TABLE note (id int PRIMARY KEY, tenant text NOT NULL, body text);
 		INSERT INTO note SELECT n, 't' || n %% 50, 'note ' || n FROM generate_series(0, 499) n;
