@@ -154,3 +154,31 @@ func TestManyFreshTokens(t *testing.T) {
 		}
 	}
 }
+
+// TestFreshTokenKeepsStatements: what a client has prepared under a name is there under its new claims, and gives their rows; a
+// neighbour with the old claims, who shares texts with it, sees the old ones.
+func TestFreshTokenKeepsStatements(t *testing.T) {
+	f := startTenants(t, pgtest.Newest(t), poolOf(1))
+	p, neighbour := f.raw(t, "t1"), f.raw(t, "t1")
+	execute := wire.AppendSync(wire.AppendExecute(wire.AppendBind(nil, "", "who", nil), "", 0))
+	for _, c := range []*peer{p, neighbour} {
+		c.send(wire.AppendSync(wire.AppendParse(nil, "who", whoami)))
+		if got := c.answer(); got != "1 Z(I)" {
+			t.Fatal(got)
+		}
+	}
+	sees := func(c *peer, tenant string) {
+		t.Helper()
+		c.send(execute)
+		if got := c.answer(); got != "2 D("+own(tenant)+") C(SELECT 1) Z(I)" {
+			t.Errorf("as %s: %s", tenant, got)
+		}
+	}
+	sees(p, "t1")
+	for _, tenant := range []string{"t2", "t1", "t3"} {
+		p.expect(renewal(f.fresh("t1", tenant)), "C(SET) Z(I)")
+		sees(p, tenant)
+		sees(neighbour, "t1")
+		sees(p, tenant)
+	}
+}
