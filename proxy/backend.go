@@ -173,7 +173,7 @@ func (s *backend) askFailed(err error) {
 	switch {
 	case along && !errors.As(err, &e): // no word of the server: its request may have run
 		c.state = idle
-		c.fatal(lostInRequest(err))
+		c.fatal(c.reason(lostInRequest(err)))
 	case c.kept: // what the session has left on it is lost
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeConnectionFailure, Message: "server connection lost",
@@ -313,7 +313,7 @@ func (s *backend) brokenProtocol(err error) {
 		c.leave(e.Message)
 		return
 	}
-	c.fatal(e)
+	c.fatal(c.reason(e))
 }
 
 // Drained is part of loop.Handler: the server has taken what the client sent.

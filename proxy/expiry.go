@@ -26,6 +26,15 @@ func (c *client) expired() bool {
 	return true
 }
 
+// reason is why a client loses its server connection in the middle of a request. Behind the end of its token the extension
+// refuses, fatally, the context that is installed again between two requests of a pipeline: then that is the reason.
+func (c *client) reason(e *claimpool.Error) *claimpool.Error {
+	if c.identity.Expired(c.conn.Loop().Now()) {
+		return errExpired
+	}
+	return e
+}
+
 // tooLate answers a client that wants to begin a transaction behind the end of its token: there is none. Within the grace
 // the connection stays.
 func (c *client) tooLate(b []byte, now time.Time) int {
