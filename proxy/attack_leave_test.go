@@ -2,11 +2,13 @@ package proxy_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -143,6 +145,31 @@ func TestAttackDiscardFails(t *testing.T) {
 		})
 		if !strings.Contains(f.Log.String(), "reason=handover_failed") {
 			t.Error("the log does not say why the server connection was closed")
+		}
+	})
+}
+
+// TestAttackSlowHandOver: the attacker makes the reset wait for a lock for longer than a seal is good for.
+//
+// Must: The neighbour waits, and is served with a new seal.
+// Dialects: sql, native
+// Not pgbouncer: it resets nothing
+func TestAttackSlowHandOver(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, func(o *pgtest.ProxyOptions) {
+			poolOf(2)(o)
+			window(o, time.Second)
+		})
+		accomplice, a, b := f.connect(t, "t3"), f.connect(t, "t1"), f.connect(t, "t2")
+		run(t, accomplice, "BEGIN") // has one of the two servers
+		run(t, a, "CREATE TEMP TABLE note (tenant text)")
+		pid := backend(t, a)
+		run(t, accomplice, "DROP OWNED BY CURRENT_USER") // locks all that the role owns, in other sessions too
+		locked := time.AfterFunc(1500*time.Millisecond, func() { accomplice.Exec(context.Background(), "ROLLBACK") })
+		defer locked.Stop()
+		mustBe(t, b, "t2")
+		if backend(t, b) != pid {
+			t.Error("the neighbour was given another server connection: nothing was tested")
 		}
 	})
 }

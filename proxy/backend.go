@@ -134,6 +134,9 @@ func (s *backend) take(b []byte) int {
 		s.abandoned(false, s.pool.hub.loop.Now())
 	case s.state == rollingBack || s.client == nil:
 		s.release(s.pool.hub.loop.Now())
+	case s.late():
+		s.client.attempts++
+		s.handOver(s.client, nil, s.pool.hub.loop.Now())
 	default:
 		s.state = serving
 		s.client.received(s.replies.Settled())
@@ -142,6 +145,13 @@ func (s *backend) take(b []byte) int {
 		s.conn.Resume()
 	}
 	return n
+}
+
+// late reports whether the hand-over took longer than its seal is good for: then it begins again, because a transaction under
+// it would be refused. A request that came along has its answer already.
+func (s *backend) late() bool {
+	c := s.client
+	return c.ahead == 0 && c.attempts < maxAttempts && !s.session.Ready(c.identity, c.settings, s.pool.hub.loop.Now())
 }
 
 // askFailed closes the server: it may be in any state. The client of a hand-over has not been served a byte, so it simply

@@ -121,3 +121,13 @@ func TestFencesAreBounded(t *testing.T) {
 		t.Error("fences without end")
 	}
 }
+
+// A COPY that begins while a fence is on its way would take the fence for data: nobody can tell what comes next.
+func TestCopyInFrontOfAFence(t *testing.T) {
+	r := &Relay{}
+	r.Begin(false, true)
+	pipeline(t, r, "P:\x00copy\x00\x00\x00|B:\x00\x00\x00\x00\x00\x00\x00\x00|E:\x00\x00\x00\x00\x00|S:", "Q:b\x00")
+	if _, err := forwarded(r, stream("1:|2:|G:\x00\x00\x00"), 1<<20); err == nil {
+		t.Error("COPY goes on")
+	}
+}

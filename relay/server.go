@@ -188,6 +188,9 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 			return Reply{Forward: n, Drop: end - n, Instead: e, Done: len(b) == end}, true, nil
 		}
 	case wire.MsgCopyInResponse:
+		if r.fences > 0 { // the server takes the fence for COPY data that it does not know
+			return Reply{Forward: n}, true, violation("request behind a COPY that had not begun")
+		}
 		r.copyBegins()
 	case wire.MsgNoticeResponse, wire.MsgCopyOutResponse, wire.MsgCopyDone, wire.MsgBindComplete, wire.MsgNoData,
 		wire.MsgParameterDescription, wire.MsgPortalSuspended,
