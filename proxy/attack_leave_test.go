@@ -165,9 +165,15 @@ func TestAttackSlowHandOver(t *testing.T) {
 		run(t, a, "CREATE TEMP TABLE note (tenant text)")
 		pid := backend(t, a)
 		run(t, accomplice, "DROP OWNED BY CURRENT_USER") // locks all that the role owns, in other sessions too
-		locked := time.AfterFunc(1500*time.Millisecond, func() { accomplice.Exec(context.Background(), "ROLLBACK") })
-		defer locked.Stop()
+		unlocked := make(chan error, 1)
+		time.AfterFunc(1500*time.Millisecond, func() {
+			_, err := accomplice.Exec(context.Background(), "ROLLBACK")
+			unlocked <- err
+		})
 		mustBe(t, b, "t2")
+		if err := <-unlocked; err != nil {
+			t.Error(err)
+		}
 		if backend(t, b) != pid {
 			t.Error("the neighbour was given another server connection: nothing was tested")
 		}
