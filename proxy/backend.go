@@ -128,6 +128,9 @@ func (s *backend) take(b []byte) int {
 		return n
 	}
 	s.timer.Stop()
+	if s.client != nil {
+		s.client.settle(s.replies.Settled())
+	}
 	switch {
 	case s.client == nil && s.relay.Busy(): // the client has left, and its request came along
 		s.state = serving
@@ -139,7 +142,7 @@ func (s *backend) take(b []byte) int {
 		s.handOver(s.client, nil, s.pool.hub.loop.Now())
 	default:
 		s.state = serving
-		s.client.received(s.replies.Settled())
+		s.client.received()
 	}
 	if n < len(b) {
 		s.conn.Resume()

@@ -198,19 +198,23 @@ func (c *client) goAlong(sent []byte) []byte {
 	return along
 }
 
-// received says that the hand-over is complete. settled are the client's own settings as PostgreSQL writes them: the client
-// is told what it would have been told at login, had there been a server.
-func (c *client) received(settled [][2]string) {
+// received says that the hand-over is complete.
+func (c *client) received() {
 	c.conn.Discard(int(c.ahead))
 	c.ahead = 0
+	c.state = relaying
+	c.conn.Resume()
+}
+
+// settle takes the client's own settings as PostgreSQL writes them: the client is told what it would have been told at login,
+// had there been a server.
+func (c *client) settle(settled [][2]string) {
 	for _, kv := range settled {
 		if name := c.pool.reported(kv[0]); name != "" {
 			c.conn.Write(wire.AppendParameterStatus(nil, name, kv[1]))
 			c.observe(name, kv[1])
 		}
 	}
-	c.state = relaying
-	c.conn.Resume()
 }
 
 // forward is step 10 in the direction of the server.

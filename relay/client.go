@@ -3,8 +3,9 @@ package relay
 import "github.com/claimpool/claimpool/wire"
 
 // FromClient looks at bytes of the client and says how many of them, from the front, go to the server now. A rest that
-// is shorter than a header stays until more comes, and so does a message that names a prepared statement (see Named). terminate says that the next message is Terminate: the client leaves,
-// and the server does not hear of it. An error is a message that no client may send; nothing behind the n bytes goes on.
+// is shorter than a header stays until more comes, and a message that names a prepared statement is for Rewrite (see Named).
+// terminate says that the next message is Terminate: the client leaves, and the server does not hear of it. An error is a
+// message that no client may send; nothing behind the n bytes goes on.
 func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 	r.held, r.stopped = false, false
 	for {
