@@ -191,15 +191,8 @@ func TestAttackCancelNativeHandOvers(t *testing.T) {
 			o.Pool = pgtest.DefaultPool()
 			o.Pool.Size = 2
 		})
-		f.cluster.Exec(t, f.database, "CREATE TABLE done (who text, mine text, n int); GRANT ALL ON done TO PUBLIC")
-		admin := f.cluster.Connect(t, f.database, "postgres", "")
-		ctx, stop := context.WithCancel(t.Context())
-		var attack, work sync.WaitGroup
-		attack.Go(func() {
-			for ctx.Err() == nil {
-				admin.Exec(ctx, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = $1", f.role)
-			}
-		})
+		stop := f.cancelAll(t)
+		var work sync.WaitGroup
 		turns := pgtest.Leases(t, 900) / 3
 		ran, hits := map[string]int{}, 0
 		var mu sync.Mutex
@@ -227,9 +220,7 @@ func TestAttackCancelNativeHandOvers(t *testing.T) {
 			})
 		}
 		work.Wait()
-		stop()
-		attack.Wait()
-		admin = f.cluster.Connect(t, f.database, "postgres", "")
+		admin := stop()
 		for tenant, n := range ran {
 			got := value(t, admin, "SELECT count(*) || ' ' || count(DISTINCT n) || ' ' || bool_and(who = mine) FROM done WHERE mine = '"+tenant+"'")
 			if want := fmt.Sprintf("%d %d true", n, n); got != want {
@@ -238,4 +229,24 @@ func TestAttackCancelNativeHandOvers(t *testing.T) {
 		}
 		t.Logf("%d requests, %d refused, %d hand-overs failed", 3*turns, hits, strings.Count(f.Log.String(), "reason=handover_failed"))
 	})
+}
+
+// cancelAll makes the table done, and cancels what the pool's connections do, without end, until it is stopped. It gives a
+// connection to look at what was done.
+func (f *tenants) cancelAll(t *testing.T) (stop func() *pgx.Conn) {
+	t.Helper()
+	f.cluster.Exec(t, f.database, "CREATE TABLE done (who text, mine text, n int); GRANT ALL ON done TO PUBLIC")
+	admin := f.cluster.Connect(t, f.database, "postgres", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	var attack sync.WaitGroup
+	attack.Go(func() {
+		for ctx.Err() == nil {
+			admin.Exec(ctx, "SELECT pg_cancel_backend(pid), pg_sleep(0.001) FROM pg_stat_activity WHERE usename = $1", f.role)
+		}
+	})
+	return func() *pgx.Conn {
+		cancel()
+		attack.Wait()
+		return f.cluster.Connect(t, f.database, "postgres", "")
+	}
 }
