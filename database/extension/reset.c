@@ -13,13 +13,18 @@
 #include <link.h>
 
 #include "catalog/namespace.h"
+#include "commands/async.h"
 #include "commands/discard.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lock.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/plancache.h"
+#include "utils/portal.h"
 #include "utils/timeout.h"
-
 
 /*
  * What other libraries keep for a session.  Interpreters have variables of their
@@ -110,18 +115,86 @@ close_foreign_connections(void)
 		call(loaded[POSTGRES_FDW], 0, (Datum) 0, &isnull);
 }
 
-/* setseed() lets one identity foretell what random() gives to the next. */
+/*
+ * setseed() lets one identity foretell what random() gives to the next.  OpenSSL
+ * takes as long for eight bytes as for many, so they are kept in store.
+ */
 static void
 reseed(void)
 {
+	static uint64 store[64];
+	static int	left = 0;
 	uint64		bits;
 
-	if (!pg_strong_random(&bits, sizeof(bits)))
+	if (left == 0 && !pg_strong_random(store, sizeof(store)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random seed")));
+	if (left == 0)
+		left = lengthof(store);
+	bits = store[--left];
+	cp_wipe(&store[left], sizeof(store[left]));
 	DirectFunctionCall1(setseed,
 						Float8GetDatum((double) (bits >> 11) / (double) (UINT64CONST(1) << 53)));
+}
+
+/* Is the setting what it was when the connection began? */
+static bool
+is_reset(const char *setting)
+{
+	const char *value = GetConfigOption(setting, false, false);
+	const char *initial = GetConfigOptionResetString(setting);
+
+	return value == initial ||
+		(value != NULL && initial != NULL && strcmp(value, initial) == 0);
+}
+
+/*
+ * Back to the session's user, and to the role that the startup packet pinned,
+ * where it pinned one.  To assign them costs more than all the rest, and hardly
+ * anybody changes them.  The settings alone do not tell: before CVE-2024-10978
+ * was mended, SET SESSION AUTHORIZATION ended SET ROLE without a word to it.
+ */
+static void
+reset_roles(void)
+{
+	static Oid	session_user = InvalidOid;
+	static Oid	role = InvalidOid;
+	static Oid	user = InvalidOid;
+
+	if (OidIsValid(user) && GetSessionUserId() == session_user &&
+		GetCurrentRoleId() == role && GetUserId() == user &&
+		is_reset("session_authorization") && is_reset("role"))
+		return;
+	SetPGVariable("session_authorization", NIL, false);
+	SetPGVariable("role", NIL, false);
+	session_user = GetSessionUserId();
+	role = GetCurrentRoleId();
+	user = GetUserId();
+}
+
+/* What DISCARD ALL does, in its order, but for the roles. */
+static void
+discard_all(void)
+{
+#if PG_VERSION_NUM < 190000
+	PortalHashTableDeleteAll();
+	reset_roles();
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetPlanCache();
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+#else
+	/* Nobody has compared the list with this version's. */
+	DiscardStmt *discard = makeNode(DiscardStmt);
+
+	discard->target = DISCARD_ALL;
+	DiscardCommand(discard, true);
+	reset_roles();
+#endif
 }
 
 /*
@@ -133,7 +206,6 @@ reseed(void)
 void
 cp_reset_session(void)
 {
-	DiscardStmt *discard = makeNode(DiscardStmt);
 	Oid			temp_namespace;
 	Oid			temp_toast_namespace;
 	bool		hold;
@@ -147,11 +219,7 @@ cp_reset_session(void)
 	if (hold)
 		HOLD_INTERRUPTS();
 
-	discard->target = DISCARD_ALL;
-	DiscardCommand(discard, true);
-
-	/* Back to the role that the startup packet pinned, where it pinned one. */
-	SetPGVariable("role", NIL, false);
+	discard_all();
 	reseed();
 	close_foreign_connections();
 	if (hold)

@@ -104,20 +104,36 @@ func TestAttackFailingReset(t *testing.T) {
 	})
 }
 
-func TestPinnedRole(t *testing.T) {
+// TestAttackPinnedRole: t1 leaves the role that the startup packet pinned, in the ways that PostgreSQL has. In old minor releases
+// the setting role says after SET SESSION AUTHORIZATION still what it said, and the role is another.
+//
+// Must: The next identity, t2, has the pinned role.
+// Dialects: native
+// Not sql: DISCARD ALL and RESET ROLE run there
+func TestAttackPinnedRole(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
-		s.login(t, "postgres").mustExec("create role powerless; grant powerless to pool")
+		s.login(t, "postgres").mustExec("create role powerless; create role other; grant powerless, other to pool")
 		c := s.login(t, "pool", "options", "-c role=powerless")
 		c.establish(s, s.key)
 		c.become("t1")
 		if got := c.one("select current_user"); got != "powerless" {
 			t.Fatal(got)
 		}
-		c.mustExec("set role none")
-		c.become("t2")
-		if got := c.one("select current_user"); got != "powerless" {
-			t.Errorf("after a hand-over the role is %s", got)
+		const is = "select current_user || ' ' || session_user || ' ' || current_setting('role')"
+		for range 2 {
+			for _, leave := range []string{
+				"set role none", "reset role", "set role other", "set session authorization pool", "set session authorization default",
+				"set role other; set session authorization pool", "set session authorization pool; set role other", "select set_config('role', 'none', false)",
+				"begin; set local role none; commit", "begin; set role none; rollback", "select 1",
+			} {
+				c.become("t1")
+				c.mustExec(leave)
+				c.become("t2")
+				if got := c.one(is); got != "powerless pool powerless" {
+					t.Errorf("after %s: %s", leave, got)
+				}
+			}
 		}
 	})
 }
