@@ -21,7 +21,8 @@ import (
 )
 
 // Wire is the connection to the client. Receive gives the next message; it refuses a body longer than max bytes before it
-// reads it. The body belongs to the caller. Deadlines are the business of whoever made the Wire.
+// reads it. The body belongs to the caller. Deadlines are the business of whoever made the Wire. A Wire may also have a method
+// Waiting() (over func()): it is told when the login waits for somebody else than the client.
 type Wire interface {
 	Send(b []byte) error
 	Receive(max int) (typ byte, body []byte, err error)

@@ -30,7 +30,7 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, gone(err)
 	}
-	id, err := x.prove()
+	id, err := x.prove(ctx)
 	if err == nil && x.req.Context != nil {
 		id, err = x.withContext(id)
 	}
@@ -42,7 +42,7 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 }
 
 // prove runs the method.
-func (x *exchange) prove() (*claimpool.Identity, error) {
+func (x *exchange) prove(ctx context.Context) (*claimpool.Identity, error) {
 	switch x.rule.Method {
 	case claimpool.MethodJWT:
 		return x.jwt()
@@ -51,19 +51,46 @@ func (x *exchange) prove() (*claimpool.Identity, error) {
 	case claimpool.MethodTrust:
 		return x.identity(claimpool.MethodTrust)
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
-		return x.password()
+		return x.password(ctx)
 	}
 	return nil, fmt.Errorf("rule %q has method %q", x.rule.Name, x.rule.Method)
 }
 
 // password chooses the exchange that fits what is stored, as PostgreSQL does for the method md5 (client authentication,
 // "Password Authentication"). An unknown user gets the exchange of a decoy.
-func (x *exchange) password() (*claimpool.Identity, error) {
-	s, known := x.rule.Userlist.find(x.req.User, x.auth.seed)
-	if x.rule.Method == claimpool.MethodMD5 && s.kind != storedSCRAM {
-		return x.md5(s, known)
+func (x *exchange) password(ctx context.Context) (*claimpool.Identity, error) {
+	s, known, failed, err := x.stored(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return x.scram(s, known)
+	var id *claimpool.Identity
+	if x.rule.Method == claimpool.MethodMD5 && s.kind != storedSCRAM {
+		id, err = x.md5(s, known)
+	} else {
+		id, err = x.scram(s, known)
+	}
+	if err != nil && failedProof(err) {
+		failed()
+	}
+	return id, err
+}
+
+// stored finds what is stored for the user, or a decoy. failed is to be called when the proof does not match.
+func (x *exchange) stored(ctx context.Context) (s stored, known bool, failed func(), err error) {
+	if x.rule.Lookup == nil {
+		s, known = x.rule.Userlist.find(x.req.User, x.auth.seed)
+		return s, known, func() {}, nil
+	}
+	defer x.waiting()()
+	return x.rule.Lookup.find(ctx, user{x.req.Database, x.req.User}, x.auth.seed)
+}
+
+// waiting says that from here to the call of what it returns, the login waits for somebody else than its client.
+func (x *exchange) waiting() (over func()) {
+	if w, ok := x.wire.(interface{ Waiting() (over func()) }); ok {
+		return w.Waiting()
+	}
+	return func() {}
 }
 
 // identity is who a client is that did not log in with a token: its user name, without claims and without an end.

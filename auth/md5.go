@@ -16,7 +16,7 @@ import (
 var errPassword = errors.New("the password is wrong")
 
 // errUnknown is the reason when there is no such user; it stays in the log.
-var errUnknown = errors.New("there is no such user in the user list")
+var errUnknown = errors.New("there is no such user with a password")
 
 // md5 runs the exchange of protocol 3.0: the client sends "md5" and md5(md5(password user) salt) in hexadecimal
 // (protocol-flow, AuthenticationMD5Password).

@@ -45,6 +45,8 @@ type Rule struct {
 	Issuers  Verifier  // who verifies tokens; for MethodJWT and MethodOAuth
 	OAuth    OAuth     // for MethodOAuth
 	Userlist *Userlist // the passwords; for MethodSCRAM and MethodMD5
+	Lookup   *Lookup   // or where they are looked up; it wins over Userlist
+	Keys     *Keys     // keeps what clients prove their passwords with; nil: nobody needs it
 
 	// Contexts verifies the tokens that clients without a token of their own may bring as their context, on top of the proof that
 	// the method asks for. Nil: none may.
@@ -95,8 +97,8 @@ func (r *Rule) check() error {
 			return errors.New("method oauth needs an issuer to send clients to")
 		}
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
-		if r.Userlist == nil {
-			return fmt.Errorf("method %s needs a user list", r.Method)
+		if r.Userlist == nil && r.Lookup == nil {
+			return fmt.Errorf("method %s needs a user list, or a look-up", r.Method)
 		}
 	default:
 		return fmt.Errorf("unknown method %q", r.Method)

@@ -68,6 +68,7 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 	if err := x.send(wire.AppendAuthSASLFinal(nil, serverFinal)); err != nil {
 		return nil, err
 	}
+	x.remember(s, verifier, asker.ClientKey())
 	return x.identity(claimpool.MethodSCRAM)
 }
 

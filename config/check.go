@@ -121,14 +121,7 @@ func (k *checker) pair(key, certFile, keyFile string) bool {
 
 // secret checks that a secret has at most one place, and that the place is there.
 func (k *checker) secret(key string, s Secret) {
-	var given []string
-	for name, is := range map[string]bool{"file": s.File != "", "env": s.Env != "", "command": len(s.Command) > 0} {
-		if is {
-			given = append(given, name)
-		}
-	}
-	if len(given) > 1 {
-		slices.Sort(given)
+	if given := s.places(); len(given) > 1 {
 		k.wrong(key, "has "+strings.Join(given, " and "), "Keep one of them.")
 		return
 	}

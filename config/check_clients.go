@@ -267,7 +267,8 @@ func (k *checker) method(key string, r Rule) {
 	case "jwt", "oauth":
 		k.tokenRule(key, r)
 	case "scram-sha-256", "md5":
-		if k.c.UsersFile == "" {
+		k.lookups(key, r)
+		if k.c.UsersFile == "" && r.Passwords == "file" {
 			k.wrong("users_file", "is missing", "The method "+r.Method+" of "+quote(r.Name)+" needs the users' passwords.")
 		}
 	case "trust":

@@ -28,6 +28,8 @@ func (k *checker) databases() {
 		}
 		k.serverTLS(key+".tls", db.TLS)
 		k.secret(key+".password", db.Password)
+		k.lookup(key+".lookup", db.Lookup)
+		k.passThrough(key, name, db)
 		for _, role := range slices.Sorted(maps.Keys(db.Passwords)) {
 			k.secret(key+".passwords."+role, db.Passwords[role])
 			if db.Role != "" && role != db.Role {

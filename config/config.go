@@ -227,9 +227,13 @@ type Rule struct {
 	TLS string `yaml:"tls" values:"required|any|off"`
 
 	// How a client proves who it is. jwt: with a token in place of the password. oauth: with a token by SASL OAUTHBEARER, as
-	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. scram-sha-256 and md5: with a password
-	// from users_file. trust: not at all, only on loopback addresses and unix sockets. reject: never.
+	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. scram-sha-256 and md5: with a password, see
+	// "passwords". trust: not at all, only on loopback addresses and unix sockets. reject: never.
 	Method string `yaml:"method" values:"jwt|oauth|scram-sha-256|md5|trust|reject"`
+
+	// Where the passwords are, for the methods scram-sha-256 and md5. file: in users_file. server: PostgreSQL is asked for what it
+	// has stored, as "lookup" of the database says.
+	Passwords string `yaml:"passwords" values:"file|server"`
 
 	// The names of the issuers whose tokens are accepted; for the methods jwt and oauth. Empty: all. With oauth, clients
 	// without a token are sent to the first.
@@ -329,6 +333,9 @@ type Database struct {
 	// Where the passwords for the server are, by role. They win over "password".
 	Passwords map[string]Secret `yaml:"passwords"`
 
+	// How the passwords of clients are looked up at the server, for rules with "passwords: server".
+	Lookup Lookup `yaml:"lookup"`
+
 	// How claims reach the database.
 	Context Context `yaml:"context"`
 
@@ -355,21 +362,6 @@ type ServerTLS struct {
 	// The private key of cert_file, PEM.
 	KeyFile string `yaml:"key_file" path:"yes"`
 }
-
-// Secret is the place of a secret, never the secret itself. Exactly one of its fields is set, or none.
-type Secret struct {
-	// A file whose first line is the secret. It is read again for each login.
-	File string `yaml:"file" path:"yes"`
-
-	// The name of an environment variable.
-	Env string `yaml:"env"`
-
-	// A program and its arguments; the first line that it prints is the secret. It is run for each login, without a shell.
-	Command []string `yaml:"command"`
-}
-
-// Empty reports whether no place is given.
-func (s Secret) Empty() bool { return s.File == "" && s.Env == "" && len(s.Command) == 0 }
 
 // Context is how claims reach the database.
 type Context struct {

@@ -52,7 +52,7 @@ func (c *Config) NewIssuer() Issuer {
 }
 
 // NewRule returns a rule with the defaults of a new entry under "rules". It has no method: each rule must name one.
-func (c *Config) NewRule() Rule { return Rule{TLS: "required"} }
+func (c *Config) NewRule() Rule { return Rule{TLS: "required", Passwords: "file"} }
 
 // NewDatabase returns a database with the defaults of a new entry under "databases", and the pool settings of c.
 func (c *Config) NewDatabase() Database {
@@ -60,5 +60,6 @@ func (c *Config) NewDatabase() Database {
 		TLS:     ServerTLS{Mode: "auto"},
 		Context: Context{Dialect: "none", Window: 3 * time.Second},
 		Pool:    c.Pool,
+		Lookup:  Lookup{Query: "SELECT claimpool_lookup.password($1)", MaxAge: 5 * time.Second},
 	}
 }

@@ -37,8 +37,8 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 		Fetch: want.NewIssuer().Fetch,
 	}}
 	want.Rules = []Rule{
-		{Name: "people", Method: "jwt", TLS: "required"},
-		{Name: "reports", Method: "scram-sha-256", TLS: "required", Users: []string{"report"},
+		{Name: "people", Method: "jwt", TLS: "required", Passwords: "file"},
+		{Name: "reports", Method: "scram-sha-256", TLS: "required", Passwords: "file", Users: []string{"report"},
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 	}
 	want.UsersFile = "/etc/claimpool/userlist.txt"
@@ -48,6 +48,7 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 		Password:   Secret{File: "/etc/claimpool/pool-password"},
 		Context:    Context{Dialect: "sql", KeyFile: "/etc/claimpool/claimpool.key", Window: 3 * time.Second},
 		Parameters: map[string]string{"search_path": "shop"},
+		Lookup:     want.NewDatabase().Lookup,
 		Pool:       shopPool,
 	}}
 	if d := cmp.Diff(want, c, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.FilterPath(func(p cmp.Path) bool {

@@ -1,7 +1,7 @@
 package config
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-//go:embed config.go
-var source string // the comments of the declarations are the manual
+//go:embed config.go secret.go
+var sources embed.FS // the comments of the declarations are the manual
 
 // Entry is what the manual says about one setting.
 type Entry struct {
@@ -115,11 +115,27 @@ func defaultText(v reflect.Value) string {
 // comments reads the declarations of this package: "Struct.Field" to the text of the comment, without line breaks
 // inside paragraphs.
 func comments() map[string]string {
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", source, parser.ParseComments)
+	texts := map[string]string{}
+	list, err := sources.ReadDir(".")
+	for _, entry := range list {
+		var text []byte
+		if text, err = sources.ReadFile(entry.Name()); err != nil {
+			break
+		}
+		var file *ast.File
+		if file, err = parser.ParseFile(token.NewFileSet(), entry.Name(), text, parser.ParseComments); err != nil {
+			break
+		}
+		commentsOf(file, texts)
+	}
 	if err != nil {
 		panic("config: its own source does not parse: " + err.Error()) // cannot happen: it has been compiled
 	}
-	texts := map[string]string{}
+	return texts
+}
+
+// commentsOf adds the comments of one file to texts.
+func commentsOf(file *ast.File, texts map[string]string) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		t, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -134,5 +150,4 @@ func comments() map[string]string {
 		}
 		return false
 	})
-	return texts
 }

@@ -62,6 +62,9 @@ var everywhere = []string{
 	where nspname in ('claimpool_vault', 'claimpool_ticket') and pg_get_userbyid(nspowner) = 'claimpool_owner'
 	and proname in ('open', 'set_account', 'put', 'sign', 'mac') and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute')
 	order by 1`,
+	`select format('role %I may call %s, and so read the stored passwords of others', rolname, p.oid::regprocedure) from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
+	where nspname = 'claimpool_lookup' and pg_get_userbyid(nspowner) = 'claimpool_owner' and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute')
+	order by 1`,
 
 	// What a client of a pool may plant with ALTER ROLE CURRENT_USER SET, all that needs no superuser; and names that nobody
 	// has declared. The proxy pins what could change an answer; the rest is the administrator's to know of.
@@ -74,10 +77,10 @@ var everywhere = []string{
 
 	// The schemas of packs are looked at only where they are ours.
 	`select format('function %s does not belong to claimpool_owner', p.oid::regprocedure) from ours, pg_namespace n, pg_proc p
-	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
 	`select format('CREATE on schema %I is granted to %s', nspname, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
 	from ours, pg_namespace n, aclexplode(nspacl) a
-	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
 
 	// Every client may set request.jwt.claims: who decides by it lets everybody choose who he is.
 	`select format('policy %I on %s reads request.jwt.*, which every client may set: use jwt(), or request.setting() of the pack postgrest',

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,7 +21,7 @@ const Version = 1
 type Options struct {
 	API   string   // the schema for jwt(), jwt(text) and jwt_required(text); "public" when empty
 	KeyID string   // the name of the first key; "k1" when empty
-	With  []string // packs: supabase, neon, postgrest, vault, ticket
+	With  []string // packs: supabase, neon, postgrest, vault, ticket, lookup
 
 	// Unlogged keeps the sessions of a new pack vault in an unlogged table: faster to open and to end, and gone after a crash.
 	Unlogged bool
@@ -190,7 +191,11 @@ func PlanRemove(ctx context.Context, conn *pgx.Conn) (*Plan, error) {
 	if s.Version > 0 {
 		p.add("everything, unless something uses it", file("remove.sql", s.API))
 	}
-	done("REVOKE ALL ON SCHEMA " + pgx.Identifier{s.API}.Sanitize() + " FROM claimpool_owner;")
+	last := []string{"REVOKE ALL ON SCHEMA " + pgx.Identifier{s.API}.Sanitize() + " FROM claimpool_owner;"}
+	if slices.Contains(s.Packs, "lookup") {
+		last = append(last, revokeLookup)
+	}
+	done(last...)
 	if !s.elsewhere {
 		p.add("the owner, which no other database needs", "DROP ROLE claimpool_owner;")
 	}

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ var packs = []pack{
 	{"ticket", "claimpool_ticket", qualify("claimpool_ticket",
 		"claim(text)", "claims()", "present(text, boolean)", "find(text)", "sign(jsonb, name, interval, text)",
 		"mac(bytea, bytea, text)", "connection()", "rotate()"), qualify("claimpool_ticket", "keys")},
+	{"lookup", "claimpool_lookup", qualify("claimpool_lookup", "password(text)"), nil},
 }
 
 func qualify(schema string, names ...string) []string {
@@ -47,7 +49,15 @@ var packSchemas = []packSchema{
 	{"request", "", nil},
 	{"claimpool_vault", "", nil},
 	{"claimpool_ticket", "", nil},
+	{"claimpool_lookup", "", nil},
 }
+
+// What the pack lookup reads. Only a superuser may give that, and take it back.
+const (
+	lookupColumns = "SELECT (rolname, rolpassword, rolcanlogin, rolsuper, rolreplication, rolvaliduntil) ON pg_catalog.pg_authid"
+	grantLookup   = "GRANT " + lookupColumns + " TO claimpool_owner;"
+	revokeLookup  = "REVOKE " + lookupColumns + " FROM claimpool_owner;"
+)
 
 // neededBy reports whether one of the packs lives there.
 func (s packSchema) neededBy(list []pack) bool {
@@ -59,9 +69,12 @@ func (s *State) missingPacks(names []string) (list []pack, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(packs, func(p pack) bool { return p.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault and ticket are", name)
+			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault, ticket and lookup are", name)
 		}
 		p := packs[i]
+		if name == "lookup" && !s.superuser {
+			return nil, errors.New("the pack lookup reads stored passwords, which only a superuser may allow")
+		}
 		if owner := s.packOwners[p.schema]; owner != "" && owner != "claimpool_owner" {
 			return nil, fmt.Errorf("there is a schema %s that belongs to role %q: the pack %s would have to take it over, and does not",
 				p.schema, owner, name)
@@ -77,8 +90,11 @@ func (s *State) missingPacks(names []string) (list []pack, err error) {
 func (p *Plan) addPackSchemas(s *State, list []pack) {
 	for _, schema := range packSchemas {
 		if schema.neededBy(list) && s.packOwners[schema.name] == "" {
-			p.add("a schema for the names of another system", "CREATE SCHEMA "+schema.name+" AUTHORIZATION claimpool_owner;")
+			p.add("a schema for a pack", "CREATE SCHEMA "+schema.name+" AUTHORIZATION claimpool_owner;")
 		}
+	}
+	if slices.ContainsFunc(list, func(q pack) bool { return q.name == "lookup" }) {
+		p.add("what the pack lookup reads", grantLookup)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/proxy"
+	"github.com/claimpool/claimpool/scram"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/token"
 	"github.com/claimpool/claimpool/trusted"
@@ -45,6 +46,7 @@ type ProxyOptions struct {
 	Statements prepared.Limits
 	Server     *server.Config // replaces the way to Cluster
 	Loops      int
+	Keys       *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
 
 	Balancers []netip.Prefix // see proxy.Listener
 }
@@ -118,6 +120,9 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role
+				if o.Keys != nil {
+					own.Keys = func() (scram.Credential, bool) { return o.Keys.Get(o.Database, role) }
+				}
 				return &own, nil
 			},
 		}},

@@ -171,6 +171,9 @@ func (v *visitor) Receive(limit int) (byte, []byte, error) {
 	return wire.ReadMessage(v.hello.Conn, limit)
 }
 
+// Waiting is part of auth.Wire.
+func (v *visitor) Waiting() (over func()) { return v.conn.slot.waiting() }
+
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 	over := v.conn.slot.waiting()

@@ -44,22 +44,40 @@ func (l *login) prove(ctx context.Context, code uint32, rest []byte) error {
 	if !l.cfg.allows(method) {
 		return fmt.Errorf("the server asks for %s, which the configuration does not allow", method)
 	}
+	credential, err := l.credential(ctx, method)
+	if err != nil {
+		return err
+	}
+	defer clear(credential.Password)
+	switch method {
+	case MethodPassword:
+		return l.sendSecret(wire.AppendPassword(nil, credential.Password))
+	case MethodMD5:
+		return l.sendSecret(wire.AppendPassword(nil, md5Proof(l.cfg.Role, credential.Password, rest)))
+	default:
+		return l.scram(credential, method)
+	}
+}
+
+// credential is what we log in with: what a client has proved itself with, or the configured password. Keys are good for SCRAM alone.
+func (l *login) credential(ctx context.Context, method Method) (scram.Credential, error) {
+	if l.cfg.Keys != nil {
+		c, ok := l.cfg.Keys()
+		switch {
+		case ok && c.Password == nil && method != MethodSCRAM && method != MethodSCRAMPlus:
+			return c, fmt.Errorf("the server asks for %s, but clients have proved themselves by SCRAM, which gives no password", method)
+		case ok:
+			return c, nil
+		}
+	}
 	if l.cfg.Password == nil {
-		return fmt.Errorf("the server asks for %s, but there is no password", method)
+		return scram.Credential{}, fmt.Errorf("the server asks for %s, but there is no password", method)
 	}
 	password, err := l.cfg.Password(ctx)
 	if err != nil {
-		return fmt.Errorf("get password: %w", err)
+		return scram.Credential{}, fmt.Errorf("get password: %w", err)
 	}
-	defer password.Clear()
-	switch method {
-	case MethodPassword:
-		return l.sendSecret(wire.AppendPassword(nil, password))
-	case MethodMD5:
-		return l.sendSecret(wire.AppendPassword(nil, md5Proof(l.cfg.Role, password, rest)))
-	default:
-		return l.scram(password, method)
-	}
+	return scram.Credential{Password: password}, nil
 }
 
 // choose maps the server's request to a method, and refuses those that would give the password away.
@@ -107,7 +125,7 @@ func (l *login) mechanism(mechs []string) (Method, error) {
 
 // scram runs the proving side (RFC 5802; protocol-flow, "SCRAM-SHA-256 Authentication"). It ends only after the server has
 // proved that it knows our verifier, so a server that skips a step gets nowhere.
-func (l *login) scram(password claimpool.Secret, method Method) error {
+func (l *login) scram(credential scram.Credential, method Method) error {
 	raw := make([]byte, nonceSize)
 	if _, err := io.ReadFull(l.cfg.rand(), raw); err != nil {
 		return fmt.Errorf("make nonce: %w", err)
@@ -116,7 +134,7 @@ func (l *login) scram(password claimpool.Secret, method Method) error {
 	if method == MethodSCRAMPlus {
 		mech = scram.MechanismPlus
 	}
-	p, err := scram.NewProver(scram.Credential{Password: password}, base64.StdEncoding.EncodeToString(raw), mech, l.binding())
+	p, err := scram.NewProver(credential, base64.StdEncoding.EncodeToString(raw), mech, l.binding())
 	if err != nil {
 		return err
 	}

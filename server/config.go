@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/scram"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -29,6 +30,10 @@ type Config struct {
 	// Password is asked only when the server wants one, and again for each login, so that a rotated password is used at
 	// once. The result is cleared after use. Nil means that there is none.
 	Password func(ctx context.Context) (claimpool.Secret, error)
+
+	// Keys gives what a client has proved itself with for the same role (SCRAM pass-through), when there is such a client: then
+	// Password is not asked. Nil means that there is none.
+	Keys func() (scram.Credential, bool)
 
 	// Methods are the authentication methods that the server may ask for, like libpq's require_auth. Empty means any
 	// of them, except a cleartext password where somebody may listen.

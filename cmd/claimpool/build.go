@@ -16,6 +16,7 @@ import (
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/proxy"
+	"github.com/claimpool/claimpool/scram"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/trusted"
 )
@@ -28,6 +29,9 @@ type built struct {
 	users    *auth.Userlist    // nil without a users file
 	keys     map[string][]byte // the context keys as read, by database
 	seed     claimpool.Secret  // of the decoys; it stays the same over reloads
+
+	lookups    map[string]*server.Lookup // by database
+	clientKeys *auth.Keys                // what clients prove their passwords with; the same over reloads
 }
 
 // build makes the configuration ready. before is what runs now, or nil: databases that have not changed are taken over as
@@ -47,8 +51,12 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 			return nil, fmt.Errorf("users_file: %w", err)
 		}
 	}
+	if b.lookups, err = lookups(cfg, before); err != nil {
+		return nil, err
+	}
+	b.clientKeys = new(auth.Keys)
 	if before != nil {
-		b.seed = before.seed
+		b.seed, b.clientKeys = before.seed, before.clientKeys
 	}
 	a, err := b.authenticator(cfg, now)
 	if err != nil {
@@ -71,6 +79,7 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 
 func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.Authenticator, error) {
 	rules := make([]auth.Rule, len(cfg.Rules))
+	lookup := b.lookup(cfg, now)
 	for i, r := range cfg.Rules {
 		rules[i] = auth.Rule{
 			Name: r.Name, Databases: r.Databases, Users: r.Users, Addresses: r.Addresses, TLS: auth.Transport(r.TLS),
@@ -86,6 +95,12 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 			rules[i].OAuth = auth.OAuth{Issuer: cfg.OAuthIssuer(r), Scope: r.Scope}
 		case claimpool.MethodSCRAM, claimpool.MethodMD5:
 			rules[i].Userlist = b.users
+			if passesThrough(cfg) {
+				rules[i].Keys = b.clientKeys
+			}
+			if r.Passwords == "server" {
+				rules[i].Lookup = lookup
+			}
 		}
 		if len(r.ContextIssuers) > 0 {
 			set, err := b.issuers.set(r.ContextIssuers...)
@@ -128,7 +143,14 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
-	db.Server = func(role string) (*server.Config, error) { return serverConfig(name, d, role) }
+	keys := b.clientKeys
+	db.Server = func(role string) (*server.Config, error) {
+		cfg, err := serverConfig(name, d, role)
+		if err == nil && secretOf(d, role).Client != "" {
+			cfg.Keys = func() (scram.Credential, bool) { return keys.Get(name, role) }
+		}
+		return cfg, err
+	}
 	return db, nil
 }
 
@@ -176,12 +198,16 @@ func serverConfig(name string, d config.Database, role string) (*server.Config, 
 	if d.TLS.Mode != "auto" {
 		cfg.TLS.Mode = server.Mode(d.TLS.Mode)
 	}
-	secret, ok := d.Passwords[role]
-	if !ok {
-		secret = d.Password
-	}
-	cfg.Password = passwordOf(secret)
+	cfg.Password = passwordOf(secretOf(d, role))
 	return cfg, cfg.Check()
+}
+
+// secretOf is where the password of a role is.
+func secretOf(d config.Database, role string) config.Secret {
+	if secret, ok := d.Passwords[role]; ok {
+		return secret
+	}
+	return d.Password
 }
 
 func passwordOf(s config.Secret) func(context.Context) (claimpool.Secret, error) {
@@ -192,6 +218,10 @@ func passwordOf(s config.Secret) func(context.Context) (claimpool.Secret, error)
 		return server.EnvPassword(s.Env)
 	case len(s.Command) > 0:
 		return server.CommandPassword(s.Command...)
+	case s.Client != "":
+		return func(context.Context) (claimpool.Secret, error) {
+			return nil, errors.New("no client of this role has logged in with its password by SCRAM since the proxy was started")
+		}
 	}
 	return func(context.Context) (claimpool.Secret, error) {
 		return nil, errors.New(`the server wants a password, and none is configured: set "password" of the database`)

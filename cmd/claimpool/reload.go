@@ -50,6 +50,7 @@ func (s *service) apply(cfg *config.Config) error {
 	s.now = b
 	s.proxy.Reload(b.proxy)
 	before.issuers.close(b.issuers)
+	before.closeLookups(b)
 	s.log.Info("configuration reloaded", claimpool.LogReason, changes(taken))
 	if len(restart) > 0 {
 		s.log.Warn("some changes need a restart", claimpool.LogReason, changes(restart))
@@ -120,6 +121,7 @@ func (s *service) refreshContextKey(now *built, name string, key []byte) (change
 	s.now = b
 	s.proxy.Reload(b.proxy)
 	now.issuers.close(b.issuers)
+	now.closeLookups(b)
 	return true, nil
 }
 

@@ -111,7 +111,7 @@ func (s *service) start(cfg *config.Config) error {
 // does a second SIGTERM. SIGHUP reads the configuration again.
 func (s *service) wait(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(s.env.ctx)
-	defer func() { s.now.issuers.close(nil) }() // nobody reloads any more
+	defer func() { s.now.issuers.close(nil); s.now.closeLookups(nil) }() // nobody reloads any more
 	defer s.wg.Wait()
 	defer s.proxy.Close()
 	defer cancel()

@@ -1,0 +1,41 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCheckPasswords: each row is a rule, and the settings of the database app behind its hosts.
+func TestCheckPasswords(t *testing.T) {
+	dir := folder(t)
+	const lookup = "lookup: {role: asker, password: {file: secret}}"
+	for _, tc := range []struct{ name, rule, database, want string }{
+		{"a look-up", "method: scram-sha-256, passwords: server", lookup, ""},
+		{"a look-up for all, and pass-through", "method: scram-sha-256, passwords: server", lookup + ", password: {client: scram}", ""},
+		{"no look-up", "method: scram-sha-256, passwords: server", "password: {file: secret}", "rules[0].passwords: is server, but no database of this rule has a lookup"},
+		{"no look-up at the rule's database", "method: md5, passwords: server, databases: app", "password: {file: secret}", "databases.app.lookup.role: is missing. Rule \"rule 1\" looks passwords up"},
+		{"a password of nobody", "method: reject", "lookup: {password: {file: secret}}", "databases.app.lookup.role: is missing"},
+		{"an empty query", "method: reject", "lookup: {role: asker, query: ''}", "databases.app.lookup.query: is empty"},
+		{"a look-up by a client", "method: reject", "lookup: {role: asker, password: {client: scram}}", "databases.app.lookup.password.client: is only for the password of a database's servers"},
+		{"a password that is not there", "method: reject", "lookup: {role: asker, password: {file: nope}}", "databases.app.lookup.password.file: there is no file nope"},
+		{"an answer kept for hours", "", "lookup: {role: asker, max_age: 1h}", "must be"},
+		{"pass-through with one role", "method: scram-sha-256, passwords: server", lookup + ", role: app, password: {client: scram}", "databases.app.password.client: is for servers that are logged in to as the client's own user"},
+		{"pass-through without SCRAM", "method: reject", "password: {client: scram}", "databases.app.password.client: needs a rule for this database with the method scram-sha-256"},
+		{"pass-through of another role", "method: scram-sha-256, passwords: server, role: app", lookup + ", passwords: {anna: {client: scram}}", "databases.app.passwords.anna.client: needs a rule"},
+		{"pass-through and a file", "method: scram-sha-256, passwords: server", lookup + ", password: {client: scram, file: secret}", "databases.app.password: has client and file. Keep one of them."},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			text := "listen: 'unix:/s'\nrules: [{" + tc.rule + "}]\ndatabases: {app: {hosts: h, " + tc.database + "}}\n"
+			got := ""
+			c, err := Parse(dir+"/c.yaml", []byte(text))
+			if err == nil {
+				got = c.Check().Error()
+			} else {
+				got = err.Error()
+			}
+			if got = strings.ReplaceAll(got, dir+"/", ""); !strings.Contains(got, tc.want) || tc.want == "" && got != "" {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
