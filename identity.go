@@ -18,6 +18,7 @@ type Method string
 const (
 	MethodJWT    Method = "jwt"           // a JWT as the password (RFC 7519)
 	MethodOAuth  Method = "oauth"         // a JWT by SASL OAUTHBEARER (RFC 7628)
+	MethodJIT    Method = "jit"           // a token that an API has judged
 	MethodSCRAM  Method = "scram-sha-256" // RFC 5802 and 7677, with channel binding over TLS
 	MethodMD5    Method = "md5"           // the md5 exchange of protocol 3.0
 	MethodTrust  Method = "trust"         // no proof; only on loopback and unix sockets
@@ -46,6 +47,9 @@ type Identity struct {
 	Role    string    // the permanent database role that serves it
 	Claims  Claims    // what the trusted context carries; nil means that there is none
 	Expires time.Time // zero means never
+
+	// Token is what it was proved with, where the client's database hands it on to its servers; else nil.
+	Token Secret
 
 	key Key
 }
@@ -105,7 +109,7 @@ func (id *Identity) Continuing(before *Identity) *Identity {
 // Equal reports whether two identities are the same in everything, the times of their tokens included.
 func (id *Identity) Equal(other *Identity) bool {
 	return id.key == other.key && id.Rule == other.Rule && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
-		(id.Claims == nil) == (other.Claims == nil)
+		(id.Claims == nil) == (other.Claims == nil) && (id.Token == nil) == (other.Token == nil)
 }
 
 // Expired reports whether the identity's proof is no longer valid at the given moment.

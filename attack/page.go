@@ -17,6 +17,7 @@ var sections = []struct{ room, title, about string }{
 	{"token", "Tokens", "The attacker hands in a token that must not count."},
 	{"mapping", "Expressions", "The attacker has an issuer write claims that an expression did not expect."},
 	{"keyset", "Keys", "The attacker is on the machine where the keys are, or on the way to the issuer that publishes them."},
+	{"judge", "Judges of tokens", "The attacker hands in a token that somebody else judges, or is on the way to him."},
 	{"auth", "Logins", "The attacker is a stranger, or listens, or replays."},
 	{"scram", "SCRAM", "The attacker is on either end of the exchange."},
 	{"startup", "The first bytes", "The attacker is a stranger who has not logged in."},

@@ -41,6 +41,9 @@ type Request struct {
 	// for; nil when there is none.
 	Context claimpool.Secret
 
+	// JIT says that the client has asked for just-in-time access.
+	JIT bool
+
 	// Certificate is the proxy's own certificate on this TLS connection (DER), for channel binding.
 	Certificate []byte
 }
@@ -49,6 +52,9 @@ type Request struct {
 type Config struct {
 	Rules    []Rule
 	Throttle Throttle
+
+	// JIT is just-in-time access, by database. The others have none.
+	JIT map[string]*JIT
 
 	// Seed keeps the salts of decoys, which unknown users are shown, the same over restarts and between proxies behind one
 	// name; else they would give unknown users away. Nil makes a new one for each Authenticator.
@@ -63,6 +69,8 @@ type Authenticator struct {
 	rules    []Rule
 	seed     claimpool.Secret
 	rand     io.Reader
+	clock    func() time.Time
+	jit      map[string]*JIT
 	throttle *throttle
 }
 
@@ -90,6 +98,7 @@ func New(cfg Config) (*Authenticator, error) {
 	if clock == nil {
 		clock = time.Now
 	}
+	a.clock, a.jit = clock, cfg.JIT
 	a.throttle = newThrottle(cfg.Throttle, clock)
 	return a, nil
 }

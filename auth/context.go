@@ -72,6 +72,8 @@ func (a *Authenticator) renewer(id *claimpool.Identity) (Verifier, error) {
 	switch {
 	case id.Claims == nil:
 		return nil, errors.New("the client has logged in without one")
+	case id.Method == claimpool.MethodJIT:
+		return nil, errors.New("the client has logged in by just-in-time access, which is judged at each login")
 	case i < 0:
 		return nil, fmt.Errorf("there is no rule %q any more", id.Rule)
 	}

@@ -31,7 +31,7 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 		return nil, gone(err)
 	}
 	id, err := x.prove(ctx)
-	if err == nil && x.req.Context != nil {
+	if err == nil && x.req.Context != nil && id.Method != claimpool.MethodJIT {
 		id, err = x.withContext(id)
 	}
 	if err != nil {
@@ -43,6 +43,9 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 
 // prove runs the method.
 func (x *exchange) prove(ctx context.Context) (*claimpool.Identity, error) {
+	if x.wantsJIT() {
+		return x.byJIT(ctx)
+	}
 	switch x.rule.Method {
 	case claimpool.MethodJWT:
 		return x.jwt()

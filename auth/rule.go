@@ -70,7 +70,7 @@ func (r *Rule) check() error {
 	}
 	switch {
 	case r.Contexts == nil:
-	case r.takesTokens() || r.Method == claimpool.MethodReject || missing(r.Contexts):
+	case r.takesTokens() || r.Method == claimpool.MethodReject || r.Method == claimpool.MethodJIT || missing(r.Contexts):
 		return fmt.Errorf("method %s takes no contexts", r.Method)
 	case r.TLS == TLSOff:
 		return errors.New(`contexts with tls "off" would send tokens in the clear; tls "any" allows that`)
@@ -95,6 +95,10 @@ func (r *Rule) check() error {
 		}
 		if r.Method == claimpool.MethodOAuth && r.OAuth.Issuer == "" {
 			return errors.New("method oauth needs an issuer to send clients to")
+		}
+	case claimpool.MethodJIT:
+		if r.TLS == TLSOff {
+			return errors.New(`method jit with tls "off" would send tokens in the clear; tls "any" allows that`)
 		}
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
 		if r.Userlist == nil && r.Lookup == nil {

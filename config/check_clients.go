@@ -263,9 +263,11 @@ func (r Rule) matchesDatabase(name string) bool {
 func (k *checker) method(key string, r Rule) {
 	switch r.Method {
 	case "":
-		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, oauth, scram-sha-256, md5, trust or reject.")
+		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, oauth, jit, scram-sha-256, md5, trust or reject.")
 	case "jwt", "oauth":
 		k.tokenRule(key, r)
+	case "jit":
+		k.jitRule(key, r)
 	case "scram-sha-256", "md5":
 		k.lookups(key, r)
 		if k.c.UsersFile == "" && r.Passwords == "file" {
@@ -357,7 +359,7 @@ func (k *checker) contextIssuers(key string, r Rule) {
 	key += ".context_issuers"
 	switch {
 	case len(r.ContextIssuers) == 0:
-	case r.takesTokens() || r.Method == "reject":
+	case r.takesTokens() || r.Method == "reject" || r.Method == "jit":
 		k.wrong(key, "is not used with the method "+r.Method, "It is for clients with a password.")
 	case r.TLS == "off":
 		k.wrong(key, "would have tokens cross the network in the clear", `Use "tls: required".`)

@@ -37,6 +37,7 @@ func (k *checker) databases() {
 			}
 		}
 		k.context(key+".context", db.Context)
+		k.jit(key+".jit", db.JIT)
 		jwt := func(r Rule) bool {
 			return (r.takesTokens() || len(r.ContextIssuers) > 0) && r.matchesDatabase(name)
 		}

@@ -227,9 +227,11 @@ type Rule struct {
 	TLS string `yaml:"tls" values:"required|any|off"`
 
 	// How a client proves who it is. jwt: with a token in place of the password. oauth: with a token by SASL OAUTHBEARER, as
-	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. scram-sha-256 and md5: with a password, see
-	// "passwords". trust: not at all, only on loopback addresses and unix sockets. reject: never.
-	Method string `yaml:"method" values:"jwt|oauth|scram-sha-256|md5|trust|reject"`
+	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. jit: with a token in place of the password, which the
+	// database's API judges (databases.NAME.jit). scram-sha-256 and md5: with a password, see "passwords"; a client that asks for
+	// just-in-time access (options=--jit=true) where the database has it logs in as with jit. trust: not at all, only on
+	// loopback addresses and unix sockets. reject: never.
+	Method string `yaml:"method" values:"jwt|oauth|jit|scram-sha-256|md5|trust|reject"`
 
 	// Where the passwords are, for the methods scram-sha-256 and md5. file: in users_file. server: PostgreSQL is asked for what it
 	// has stored, as "lookup" of the database says.
@@ -339,6 +341,9 @@ type Database struct {
 	// How claims reach the database.
 	Context Context `yaml:"context"`
 
+	// Just-in-time access: an API that judges tokens, at each login.
+	JIT JIT `yaml:"jit"`
+
 	// Settings for every server connection, such as "search_path: app" or "statement_timeout: 30s". They become the
 	// session's defaults, which clients may change for themselves as far as PostgreSQL lets them.
 	Parameters map[string]string `yaml:"parameters"`
@@ -375,6 +380,29 @@ type Context struct {
 
 	// How long after it was handed over a context may begin to be used by a transaction; for the dialect sql.
 	Window time.Duration `yaml:"window" bounds:"1s..1m"`
+}
+
+// JIT is just-in-time access to a database: clients log in with a token in place of the password, and an API says at each login
+// whether the token is good.
+type JIT struct {
+	// The address of the API, https (http on loopback addresses). It is asked by POST with the token as bearer and
+	// {"rhost":"CLIENT ADDRESS","role":"USER"}, and answers as Supavisor's does. Empty: there is no just-in-time access.
+	APIURL string `yaml:"api_url" short:"yes"`
+
+	// How long the API may take for one answer. A client that gets none is refused with XX000, and no failure is counted.
+	Timeout time.Duration `yaml:"timeout" bounds:"100ms..1m"`
+
+	// The longest time that one answer counts; then the connection ends as if its token had. 0: until the answer's "expires_at",
+	// or the token's own "exp".
+	Lifetime time.Duration `yaml:"lifetime" bounds:"0s.."`
+
+	// Whether a server that asks for a cleartext password, as with PAM, gets a client's token in place of the configured password.
+	// never: it does not. cleartext: the one of the latest login, while its client is connected. A server connection serves
+	// other clients of the same role later.
+	HandOn string `yaml:"hand_on" values:"never|cleartext"`
+
+	// The certificates that sign the API's, PEM. Empty: those of the operating system.
+	CAFile string `yaml:"ca_file" path:"yes"`
 }
 
 // Limits are bounds that keep one client, or many, from taking everything.

@@ -59,6 +59,7 @@ func (c *Config) NewDatabase() Database {
 	return Database{
 		TLS:     ServerTLS{Mode: "auto"},
 		Context: Context{Dialect: "none", Window: 3 * time.Second},
+		JIT:     JIT{Timeout: 3 * time.Second, HandOn: "never"},
 		Pool:    c.Pool,
 		Lookup:  Lookup{Query: "SELECT claimpool_lookup.password($1)", MaxAge: 5 * time.Second},
 	}

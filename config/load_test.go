@@ -47,6 +47,7 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 		TLS:        ServerTLS{Mode: "verify-full", CAFile: "/etc/claimpool/ca.pem"},
 		Password:   Secret{File: "/etc/claimpool/pool-password"},
 		Context:    Context{Dialect: "sql", KeyFile: "/etc/claimpool/claimpool.key", Window: 3 * time.Second},
+		JIT:        JIT{Timeout: 3 * time.Second, HandOn: "never"},
 		Parameters: map[string]string{"search_path": "shop"},
 		Lookup:     want.NewDatabase().Lookup,
 		Pool:       shopPool,

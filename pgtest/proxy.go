@@ -42,6 +42,7 @@ type ProxyOptions struct {
 	Dialect    trusted.Dialect // trusted.None when nil
 	Pool       pool.Config     // zero fields are filled in
 	Rules      []auth.Rule     // trust for everybody on loopback when empty
+	JIT        map[string]*auth.JIT
 	Limits     proxy.Limits
 	Statements prepared.Limits
 	Server     *server.Config // replaces the way to Cluster
@@ -108,7 +109,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 			Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret(o.Password), nil },
 		}
 	}
-	a, err := auth.New(auth.Config{Rules: o.Rules})
+	a, err := auth.New(auth.Config{Rules: o.Rules, JIT: o.JIT})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (c *client) gone(reason string) {
 	h.drop(c)
 	c.pool.pool.Leave(c.entry)
 	h.proxy.keys.remove(c)
-	h.proxy.leave(c.pool)
+	h.proxy.leave(c.pool, c.identity)
 	h.proxy.uncount(c.seats)
 	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogIdentity, c.identity, claimpool.LogReason, reason,

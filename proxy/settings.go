@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/trusted"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -70,6 +72,22 @@ func clientSettings(s wire.Startup) (list [][2]string, token claimpool.Secret, e
 		return nil, token, &claimpool.Error{Code: claimpool.CodeProgramLimitExceeded, Message: "too many parameters at startup"}
 	}
 	return list, token, nil
+}
+
+// jitParameter asks for just-in-time access when it is "true" (Supavisor's options=--jit=true), where the database has it; elsewhere,
+// and with other values, it is a setting of PostgreSQL's.
+const jitParameter = "jit"
+
+// askedForJIT takes the wish for just-in-time access out of a client's settings.
+func (v *visitor) askedForJIT(a *auth.Authenticator, settings [][2]string) [][2]string {
+	if !a.TakesJIT(v.request.Database) {
+		return settings
+	}
+	return slices.DeleteFunc(settings, func(kv [2]string) bool {
+		asked := strings.EqualFold(kv[0], jitParameter) && kv[1] == "true"
+		v.request.JIT = v.request.JIT || asked
+		return asked
+	})
 }
 
 // ownValue is what a client is told of a reported parameter before it has a server: its own setting, when it brought one.

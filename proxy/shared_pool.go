@@ -26,6 +26,7 @@ type sharedPool struct {
 	server *server.Config
 	users  int // clients that hold this object; guarded by Proxy.mu
 
+	lent    lent              // tokens for servers
 	version int               // the server's, as server_version_num; 0: not known yet
 	library prepared.Library  // of its clients' statements
 	params  [][2]string       // what servers report at their login; nil: not known yet
@@ -59,6 +60,7 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 	key := poolKey{name, role}
 	if sp := p.pools[key]; sp != nil {
 		sp.users++
+		sp.lent.take(id)
 		return sp, nil
 	}
 	version := int(db.version.Load())
@@ -70,6 +72,7 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 	p.nextHub++
 	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, version: version, users: 1}
 	sp.library.Random = randomName
+	sp.lent.take(id)
 	p.pools[key] = sp
 	if !h.loop.Post(func() { h.pools[key] = sp }) {
 		return nil, errStopping
@@ -78,7 +81,8 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 }
 
 // leave lets a pool go. An unused one stays until its servers have had their idle time (see sweep).
-func (p *Proxy) leave(sp *sharedPool) {
+func (p *Proxy) leave(sp *sharedPool, id *claimpool.Identity) {
+	sp.lent.drop(id)
 	p.mu.Lock()
 	sp.users--
 	p.mu.Unlock()
@@ -147,10 +151,11 @@ func (sp *sharedPool) open(n int) {
 	h, cfg, db, role := sp.hub, sp.server, sp.db, sp.key.role
 	for range n {
 		h.proxy.wg.Go(func() {
-			s, err := openServer(h.proxy.ctx, cfg, db.Dialect)
+			open := func(cfg *server.Config) (*opened, error) { return openServer(h.proxy.ctx, cfg, db.Dialect) }
+			s, err := sp.lent.open(cfg, open)
 			if claimpool.AsError(err).Code == claimpool.CodeUndefinedObject { // of another version than we think
 				if cfg, wayErr := db.way(role, trusted.Oldest); wayErr == nil {
-					s, err = openServer(h.proxy.ctx, cfg, db.Dialect)
+					s, err = sp.lent.open(cfg, open)
 				}
 			}
 			ok := h.loop.Post(func() {

@@ -48,6 +48,7 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	settings, token, bad := clientSettings(v.hello.Startup)
 	defer token.Clear()
 	v.request.Context = token
+	settings = v.askedForJIT(cfg.Auth, settings)
 	v.identity, err = cfg.Auth.Authenticate(ctx, v.request, v) // steps 2 to 5
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 		return err
 	}
 	if err := v.moveIn(ctx, settings); err != nil { // step 6
-		v.proxy.leave(v.pool)
+		v.proxy.leave(v.pool, v.identity)
 		return err
 	}
 	return nil

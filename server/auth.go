@@ -61,6 +61,11 @@ func (l *login) prove(ctx context.Context, code uint32, rest []byte) error {
 
 // credential is what we log in with: what a client has proved itself with, or the configured password. Keys are good for SCRAM alone.
 func (l *login) credential(ctx context.Context, method Method) (scram.Credential, error) {
+	if l.cfg.Cleartext != nil && method == MethodPassword {
+		if password := l.cfg.Cleartext(); len(password) > 0 {
+			return scram.Credential{Password: password}, nil
+		}
+	}
 	if l.cfg.Keys != nil {
 		c, ok := l.cfg.Keys()
 		switch {

@@ -35,6 +35,9 @@ type Config struct {
 	// Password is not asked. Nil means that there is none.
 	Keys func() (scram.Credential, bool)
 
+	// Cleartext is asked first where a server wants the password itself. Nil, and an empty answer, mean that it has none.
+	Cleartext func() claimpool.Secret
+
 	// Methods are the authentication methods that the server may ask for, like libpq's require_auth. Empty means any
 	// of them, except a cleartext password where somebody may listen.
 	Methods []Method

@@ -29,6 +29,7 @@ type built struct {
 	users    *auth.Userlist    // nil without a users file
 	keys     map[string][]byte // the context keys as read, by database
 	seed     claimpool.Secret  // of the decoys; it stays the same over reloads
+	jit      jitAPIs
 
 	lookups    map[string]*server.Lookup // by database
 	clientKeys *auth.Keys                // what clients prove their passwords with; the same over reloads
@@ -57,6 +58,9 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 	b.clientKeys = new(auth.Keys)
 	if before != nil {
 		b.seed, b.clientKeys = before.seed, before.clientKeys
+	}
+	if b.jit, err = loadJIT(cfg, now, before); err != nil {
+		return nil, err
 	}
 	a, err := b.authenticator(cfg, now)
 	if err != nil {
@@ -114,7 +118,7 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 		b.seed = newSeed()
 	}
 	return auth.New(auth.Config{
-		Rules: rules, Seed: b.seed, Clock: now,
+		Rules: rules, Seed: b.seed, Clock: now, JIT: b.jit.byDatabase(),
 		Throttle: auth.Throttle{Failures: cfg.Throttle.Failures, Window: cfg.Throttle.Window},
 	})
 }

@@ -131,7 +131,7 @@ tls: {cert_file: server.crt, key_file: server.key}
 issuers:
   test: {issuer: "https://issuer.test", audience: claimpool, keys: [{file: issuer.pem, kid: k1}], role: {from: fixed, value: %[2]s}}
 %[9]srules:
-  - {method: jwt, users: %[2]s}
+%[11]s  - {method: jwt, users: %[2]s}
   - {method: trust, users: [nobody], tls: any, role: %[2]s}
 databases:
   app:
@@ -141,11 +141,12 @@ databases:
     password: {file: password}
     context: {dialect: sql, key_file: context.key}
     pool: {size: %[5]s}
-limits: {drain_timeout: %[6]s}
+%[10]slimits: {drain_timeout: %[6]s}
 log: {format: json, level: %[7]s}
 watch_interval: 100ms
 %[8]s
-`, s.dir, s.role, s.cluster.Address(), s.database, s.settings["size"], s.settings["drain"], s.settings["level"], s.settings["more"], s.settings["issuers"]))
+`, s.dir, s.role, s.cluster.Address(), s.database, s.settings["size"], s.settings["drain"], s.settings["level"], s.settings["more"], s.settings["issuers"],
+		s.settings["database"], s.settings["rules"]))
 }
 
 // serve starts the proxy and waits until it listens.
