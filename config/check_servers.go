@@ -26,6 +26,7 @@ func (k *checker) databases() {
 				k.wrong(fmt.Sprintf("%s.hosts[%d]", key, i), err.Error(), `Write "db.example.com:5432", "[::1]:5432" or "/var/run/postgresql".`)
 			}
 		}
+		k.hosts(key, db)
 		k.serverTLS(key+".tls", db.TLS)
 		k.secret(key+".password", db.Password)
 		k.lookup(key+".lookup", db.Lookup)

@@ -178,6 +178,10 @@ func TestCheck(t *testing.T) {
 		{"a minimum above the size", "pool", "{size: 3, min_size: 4}", "pool.min_size: is 4, more than the size, 3"},
 		{"a reserve that comes too late", "pool", "{reserve_size: 3, reserve_after: 10s}", "pool.reserve_after: is not shorter than queue_wait"},
 		{"one session at a time", "pool", "{mode: session, size: 1, queue_length: 0}", "warning: pool.size: lets in one client at a time"},
+		{"writing where nothing writes", "databases", "{app: {hosts: db, password: {file: secret}, context: {dialect: sql, key_file: tc.key}, target_session_attrs: read-write, parameters: {default_transaction_read_only: yes}}}",
+			"databases.app.target_session_attrs: is read-write, but parameters make every server read-only"},
+		{"writing to any host", "databases", "{app: {hosts: [a, b], password: {file: secret}, context: {dialect: sql, key_file: tc.key}, load_balance_hosts: random}}",
+			"databases.app.load_balance_hosts: spreads clients over all hosts"},
 		{"no isolation under a context", "pool", "{isolation: off}", "databases.app.pool.isolation: is off, but the database has a context"},
 		{"a database's own pool", "databases", "{a: {hosts: h, pool: {min_size: 30}}}", "databases.a.pool.min_size: is 30, more than the size, 20"},
 	} {

@@ -292,6 +292,21 @@ type Pool struct {
 	// How long opening a server connection may take, with TLS and login, for each host.
 	ConnectTimeout time.Duration `yaml:"connect_timeout" bounds:"10ms..10m"`
 
+	// How long a host that could not be reached is left alone while another one will do.
+	LoginRetry time.Duration `yaml:"login_retry" bounds:"0s..1h"`
+
+	// How often each host of a database is logged in to, to see whether it is up and whether it is a primary: where there are
+	// several addresses, or target_session_attrs. The time varies by a tenth. 0: never; then only new server connections tell.
+	HostCheckInterval time.Duration `yaml:"host_check_interval" bounds:"0s..1h"`
+
+	// How long the addresses of a host's name are believed. When they have changed, server connections to addresses that are gone
+	// are closed as soon as they are free.
+	DNSTTL time.Duration `yaml:"dns_ttl" bounds:"1s..1h"`
+
+	// How long clients wait for a server, within queue_wait, while none can be reached, as during a fail-over.
+	// 0: they are refused at once.
+	FailoverWait time.Duration `yaml:"failover_wait" bounds:"0s..1h"`
+
 	// A server connection that has been unused for this long is asked for a sign of life before a client gets it.
 	// 0: always.
 	CheckAfter time.Duration `yaml:"check_after" bounds:"0s.."`
@@ -316,9 +331,18 @@ type Pool struct {
 
 // Database is one database and the way to it.
 type Database struct {
-	// The PostgreSQL servers to try, in this order: "db.example.com:5432", "[::1]:5432", or a folder with unix sockets,
+	// The PostgreSQL servers, see load_balance_hosts for their order: "db.example.com:5432", "[::1]:5432", or a folder with unix sockets,
 	// "/var/run/postgresql" or "/var/run/postgresql:5433". Without a port: 5432.
 	Hosts []string `yaml:"hosts"`
+
+	// Which of the hosts will do, with libpq's meaning. any: each. primary: none in recovery. read-write: the same, and transactions
+	// may write by default. standby: in recovery. read-only: in recovery, or transactions may not write by default.
+	// prefer-standby: in recovery, and any when there is none. Each address of a host's name is a server of its own.
+	TargetSessionAttrs string `yaml:"target_session_attrs" values:"any|read-write|read-only|primary|standby|prefer-standby"`
+
+	// The order in which the hosts that will do are tried. disable: as they are written, all connections to the first that is up.
+	// random: anew for each server connection. round-robin: each server connection begins one further.
+	LoadBalanceHosts string `yaml:"load_balance_hosts" values:"disable|random|round-robin"`
 
 	// The name of the database at the server. Empty: the name that clients use.
 	DBName string `yaml:"dbname"`

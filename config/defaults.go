@@ -33,6 +33,9 @@ func defaultPool() Pool {
 		IdleTimeout:         10 * time.Minute,
 		Lifetime:            time.Hour,
 		ConnectTimeout:      5 * time.Second,
+		LoginRetry:          15 * time.Second,
+		HostCheckInterval:   10 * time.Second,
+		DNSTTL:              15 * time.Second,
 		CheckAfter:          30 * time.Second,
 		ServerStatements:    500,
 		ClientStatements:    1000,
@@ -57,7 +60,8 @@ func (c *Config) NewRule() Rule { return Rule{TLS: "required", Passwords: "file"
 // NewDatabase returns a database with the defaults of a new entry under "databases", and the pool settings of c.
 func (c *Config) NewDatabase() Database {
 	return Database{
-		TLS:     ServerTLS{Mode: "auto"},
+		TLS:                ServerTLS{Mode: "auto"},
+		TargetSessionAttrs: "any", LoadBalanceHosts: "disable",
 		Context: Context{Dialect: "none", Window: 3 * time.Second},
 		JIT:     JIT{Timeout: 3 * time.Second, HandOn: "never"},
 		Pool:    c.Pool,

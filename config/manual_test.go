@@ -77,7 +77,7 @@ func TestExplain(t *testing.T) {
 		{"queue_wait", []string{"pool.queue_wait (time; 1ms to 1h; default 10s;"}},
 		{"pool", []string{"pool (group;", "Settings: mode, size,"}},
 		{"rules", []string{"rules (list of groups;", "Settings: name, databases,"}},
-		{"databases", []string{"databases (names, each with a group;", "Settings: hosts, dbname,"}},
+		{"databases", []string{"databases (names, each with a group;", "Settings: hosts, target_session_attrs,"}},
 		{"loops", []string{"loops (whole number; 0 to 256; default 0; needs a restart)"}},
 		{"min_version", []string{"tls.min_version ("}},
 		{"address", []string{"listen[].address (text; needs a restart)"}},

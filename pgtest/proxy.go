@@ -49,6 +49,8 @@ type ProxyOptions struct {
 	Loops      int
 	Keys       *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
 
+	FailoverWait time.Duration
+
 	Balancers []netip.Prefix // see proxy.Listener
 }
 
@@ -117,7 +119,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Auth:   a,
 		Limits: o.Limits,
 		Databases: map[string]*proxy.Database{o.Database: {
-			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements,
+			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait,
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role

@@ -26,6 +26,7 @@ const (
 	TokenExpired                 // its client's proof ran out in the middle of a transaction
 	NotAllowed                   // its client did what the pool mode does not allow
 	SessionOver                  // session mode: what a session leaves behind was not reset
+	HostChanged                  // its host is not the one to use any more: another primary, another address, or out of reach
 	reasonCount
 )
 
@@ -33,6 +34,7 @@ var reasonNames = [reasonCount]string{
 	"keep", "idle_timeout", "lifetime", "pool_shrunk", "isolated", "reconfigured", "server_closed", "server_error",
 	"check_failed", "handover_failed", "left_in_query", "left_in_copy", "left_in_message", "left_unsynced",
 	"rollback_failed", "out_of_step", "cancel_unsure", "token_expired", "not_allowed", "session_over",
+	"host_changed",
 }
 
 // String is the reason's name in logs and metrics.

@@ -102,7 +102,15 @@ func (p *Pool) drop(s *Server, why Reason) {
 
 // Condemn makes every server close when it comes back, and gives the idle ones, which are out of the pool at once.
 func (p *Pool) Condemn(why Reason) (idle []*Server) {
+	return p.CondemnIf(why, func(*Server) bool { return true })
+}
+
+// CondemnIf is Condemn for some of the servers.
+func (p *Pool) CondemnIf(why Reason, bad func(*Server) bool) (idle []*Server) {
 	for s := range p.all {
+		if !bad(s) {
+			continue
+		}
 		if s.idle {
 			idle = append(idle, s)
 		} else {

@@ -52,6 +52,7 @@ type backend struct {
 
 	replies  trusted.Replies
 	target   server.Target
+	address  string      // where it is, for server.Group
 	timer    *loop.Timer // for what the proxy itself asks
 	heard    time.Time   // when the last reply was complete
 	cancels  int         // cancel requests on their way
@@ -226,6 +227,9 @@ func (s *backend) deliver(b []byte) int {
 			return len(b)
 		}
 		if r.Event == relay.Parameter {
+			if r.Name == "in_hot_standby" {
+				s.promoted(r.Value)
+			}
 			c.observe(r.Name, r.Value)
 		}
 		if r.Done {
@@ -358,6 +362,7 @@ func (s *backend) lost(err error) {
 	s.pool.hub.proxy.log.Warn("server connection lost", claimpool.LogPool, s.pool.name(),
 		claimpool.LogServer, s.session.PID, claimpool.LogErr, err.Error())
 	s.remove(pool.ServerClosed)
+	s.pool.doubtHosts()
 	if c == nil {
 		return
 	}

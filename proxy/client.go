@@ -300,6 +300,9 @@ func (c *client) transactionOver() {
 	if s.relay.Wiped() {
 		s.session.Wiped()
 	}
+	if s.relay.ReadOnly() {
+		s.pool.doubtHosts()
+	}
 	if s.relay.Erred() && s.pool.db.Dialect.Gated() && mode != pool.Session {
 		s.session.Dropped()
 	}

@@ -27,6 +27,7 @@ type fakePG struct {
 	login func(net.Conn) bool               // nil, or false: log in as usual
 	query func(c net.Conn, sql string) bool // the same for a Query message
 	conns map[net.Conn]bool
+	says  [][2]string // parameters that it reports at login
 
 	onCancel func(net.Conn)
 }
@@ -116,13 +117,16 @@ func (f *fakePG) serve(c net.Conn) {
 		return
 	}
 	f.mu.Lock()
-	login := f.login
+	login, says := f.login, f.says
 	f.mu.Unlock()
 	if login != nil && login(c) {
 		return
 	}
 	pid := uint32(f.opened.Add(1))
 	b := wire.AppendParameterStatus(wire.AppendAuthOK(nil), "server_version", "17.0")
+	for _, kv := range says {
+		b = wire.AppendParameterStatus(b, kv[0], kv[1])
+	}
 	c.Write(wire.AppendReadyForQuery(wire.AppendBackendKeyData(b, pid, []byte("abcd")), 'I'))
 	for {
 		typ, body, err := wire.ReadMessage(c, 1<<20)

@@ -50,6 +50,9 @@ type Database struct {
 	// Server gives the way to a server for a role. Its Wrap and Startup are set by the proxy.
 	Server func(role string) (*server.Config, error)
 
+	// FailoverWait is how long clients wait for a server while none can be reached. 0: they are refused at once.
+	FailoverWait time.Duration
+
 	version atomic.Int64 // of its servers, as server_version_num; 0: not known yet
 }
 

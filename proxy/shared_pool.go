@@ -34,6 +34,7 @@ type sharedPool struct {
 	alarm   *loop.Timer       // for the queue
 	alarmAt time.Time
 	removed bool // the database is no longer configured
+	hosts   hosts
 }
 
 type reported struct {
@@ -177,7 +178,8 @@ func (sp *sharedPool) open(n int) {
 
 func (sp *sharedPool) opened(o *opened) {
 	now := sp.hub.loop.Now()
-	s := &backend{pool: sp, session: o.session, target: o.conn.Target}
+	s := &backend{pool: sp, session: o.session, target: o.conn.Target, address: o.conn.Address}
+	sp.hosts.version, sp.hosts.since = 0, time.Time{} // the hosts may have changed meanwhile: look again
 	s.member.Value = s
 	s.session.Sessions = sp.pool.Config().Mode == pool.Session
 	_, none := sp.db.Dialect.(trusted.None) // elsewhere isolation: off is refused by the configuration, and does nothing here
@@ -247,7 +249,8 @@ func (sp *sharedPool) openFailed(err error) {
 	sp.hub.proxy.log.Error("could not open a server connection", claimpool.LogPool, sp.name(),
 		claimpool.LogSQLState, string(e.Code), claimpool.LogErr, e.Error())
 	sp.answer(reported{err: e})
-	if st := sp.pool.Stats(); st.Leased+st.Idle+st.Opening == 0 {
+	sp.doubtHosts()
+	if st := sp.pool.Stats(); st.Leased+st.Idle+st.Opening == 0 && !sp.patient(e, now) {
 		sp.fail(e)
 	}
 	sp.arm(now)
@@ -281,7 +284,7 @@ func (sp *sharedPool) arm(now time.Time) {
 		sp.alarm = nil
 		now := sp.hub.loop.Now()
 		for t := sp.pool.Expire(now); t != nil; t = sp.pool.Expire(now) {
-			t.Value.(*client).turnAway(errWaited)
+			t.Value.(*client).turnAway(sp.waited())
 		}
 		sp.grow(now)
 	})
@@ -304,6 +307,7 @@ func (sp *sharedPool) sweep(now time.Time) {
 	for s, why := sp.pool.Sweep(now); s != nil; s, why = sp.pool.Sweep(now) {
 		s.Value.(*backend).closeFor(why)
 	}
+	sp.lookAfterHosts(now)
 	if !sp.hub.draining {
 		sp.grow(now)
 	}

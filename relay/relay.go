@@ -39,6 +39,7 @@ type Relay struct {
 	single     bool   // one request at a time
 	held       bool   // a request waits for the answer to the one before it
 	erred      bool   // an error was answered
+	readOnly   bool   // 25006 was answered
 	wiped      bool   // RESET, DISCARD ALL or PREPARE TRANSACTION was answered
 	ended      uint32 // answers with status "idle"
 	fences     int    // that have not been answered; each stands between two requests
@@ -129,6 +130,9 @@ func (r *Relay) Unsure() bool { return r.unsure }
 // Ended counts the answers that left the server outside of a transaction: what comes behind each is a new transaction, even
 // if the server is not free in between.
 func (r *Relay) Ended() uint32 { return r.ended }
+
+// ReadOnly reports whether a write was answered with 25006: the client's own transaction was read-only, or the server is a standby.
+func (r *Relay) ReadOnly() bool { return r.readOnly }
 
 // Wiped reports whether the client has run RESET or DISCARD ALL, which take the proxy's own settings away too. A function can
 // do the same unseen; whoever does that harms himself.

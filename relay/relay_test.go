@@ -242,6 +242,9 @@ func TestWhatTheServerSaid(t *testing.T) {
 	if strings.Join(out.parameters, " ") != "TimeZone=UTC a=b" {
 		t.Errorf("parameters %q", out.parameters)
 	}
+	if r.ReadOnly() {
+		t.Error("read-only without 25006")
+	}
 	if !r.Wiped() || !r.Erred() || r.Ended() != 2 {
 		t.Errorf("wiped %v, erred %v, ended %d", r.Wiped(), r.Erred(), r.Ended())
 	}

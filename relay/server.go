@@ -237,6 +237,7 @@ func (r *Relay) failed(body []byte) (f prepared.Failure) {
 		switch field {
 		case 'C':
 			f.Code = body[:end]
+			r.readOnly = r.readOnly || string(f.Code) == "25006"
 		case 'M':
 			f.Message = body[:end]
 		case 'R':

@@ -22,6 +22,10 @@ type Config struct {
 	// writes it, "/run/postgresql" or "/run/postgresql:5433".
 	Hosts []string
 
+	// Group says which of the hosts will do, and remembers what is known of them. Nil means that any will, in their order, and
+	// that nothing is remembered.
+	Group *Group
+
 	Database string
 	Role     string // the permanent database role
 
@@ -78,6 +82,7 @@ type Conn struct {
 	Conn    net.Conn    // the (wrapped) raw connection, or the TLS connection on it
 	TLS     *tls.Conn   // nil when there is no TLS
 	Host    string      // the entry of Config.Hosts that answered
+	Address string      // the one of its addresses, for Group.Keeps
 	Version uint32      // the protocol version agreed on
 	Params  [][2]string // what ParameterStatus reported, in the order of the first report
 	Target  Target      // where a cancel request goes

@@ -12,24 +12,79 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// Open connects to the first host that takes us and logs in. The error is a *claimpool.Error: the server's own when a
-// server refused us, else 57P03 (no host could be reached) or 08006 (a connection broke before it was of use).
+// Open connects to the first host that takes us and is of the kind that is wanted (see Config.Group), and logs in. The error is a
+// *claimpool.Error: the server's own when a server refused us, else 57P03 (no host could be reached, or none is of that kind) or
+// 08006 (a connection broke before it was of use).
 func Open(ctx context.Context, cfg *Config) (*Conn, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, &claimpool.Error{Code: claimpool.CodeInternalError, Message: "internal error", Cause: err}
 	}
-	var errs []error
-	for _, host := range cfg.Hosts {
-		c, err := open(ctx, cfg, host)
-		if err == nil {
-			return c, nil
+	g := cfg.Group
+	if g == nil {
+		g = NewGroup(Policy{})
+	}
+	return g.open(ctx, cfg)
+}
+
+// open tries the addresses in the order of what they promise. A primary where a standby is preferred is kept at hand until
+// no standby is left to try.
+func (g *Group) open(ctx context.Context, cfg *Config) (*Conn, error) {
+	all, errs := g.choices(ctx, cfg)
+	var spare *Conn
+	for _, c := range g.order(all) {
+		if spare != nil && c.rank > rankFallback {
+			break // it is not worth the wait for one that was down
 		}
-		errs = append(errs, fmt.Errorf("host %q: %w", host, err))
+		conn, err := g.try(ctx, cfg, c)
+		switch {
+		case err == nil && g.policy.Attrs == AttrsPreferStandby && !natureOf(conn.Params).standby:
+			if spare != nil {
+				_ = conn.Close()
+				continue
+			}
+			spare = conn
+		case err == nil:
+			if spare != nil {
+				_ = spare.Close()
+			}
+			return conn, nil
+		default:
+			errs = append(errs, fmt.Errorf("host %q (%s): %w", c.host, c.address.dial, err))
+		}
 		if final(err) || ctx.Err() != nil {
 			break
 		}
 	}
+	if spare != nil {
+		return spare, nil
+	}
+	if cause := errors.Join(errs...); errMisfit(cause) && !final(errs[len(errs)-1]) {
+		return nil, g.noFit(cause)
+	}
 	return nil, outcome(errs)
+}
+
+// try logs in to one address and notes what came of it.
+func (g *Group) try(ctx context.Context, cfg *Config, c choice) (*Conn, error) {
+	leave, err := g.enter(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	conn, err := open(ctx, cfg, c)
+	if err != nil {
+		if ctx.Err() == nil { // else nobody has waited for its answer
+			g.failed(c.address.dial, err, false)
+		}
+		return nil, err
+	}
+	n := natureOf(conn.Params)
+	g.learned(c.address.dial, n)
+	if g.policy.Attrs != AttrsPreferStandby && !g.policy.Attrs.any() && !g.policy.Attrs.fits(n) {
+		_ = conn.Close()
+		return nil, &misfit{g.policy.Attrs, n}
+	}
+	return conn, nil
 }
 
 // Check finds what is wrong with a configuration, without a connection.
@@ -55,24 +110,26 @@ func (cfg *Config) Check() error {
 	if v := cfg.version(); v != wire.Version30 && v != wire.Version32 {
 		return fmt.Errorf("unknown protocol version %d.%d", v>>16, v&0xffff)
 	}
+	if cfg.Group != nil {
+		if err := cfg.Group.policy.check(); err != nil {
+			return err
+		}
+	}
 	return cfg.TLS.check()
 }
 
-// open tries one host.
-func open(ctx context.Context, cfg *Config, host string) (*Conn, error) {
+// open tries one address of a host.
+func open(ctx context.Context, cfg *Config, at choice) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.timeout())
 	defer cancel()
-	a, err := parseHost(host)
-	if err != nil {
-		return nil, err
-	}
+	a := at.address
 	conn, stop, err := cfg.dial(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	tc, _ := conn.(*tls.Conn)
 	l := login{cfg: cfg, address: a, conn: conn, tls: tc, left: maxLogin}
-	l.result = Conn{Conn: conn, TLS: tc, Host: host, Version: cfg.version(), Target: newTarget(cfg, a, conn)}
+	l.result = Conn{Conn: conn, TLS: tc, Host: at.host, Address: a.dial, Version: cfg.version(), Target: newTarget(cfg, a, conn)}
 	err = l.run(ctx)
 	if !stop() || err != nil {
 		_ = conn.Close()

@@ -147,9 +147,10 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
-	keys := b.clientKeys
+	db.FailoverWait = d.Pool.FailoverWait
+	keys, group := b.clientKeys, groupOf(d)
 	db.Server = func(role string) (*server.Config, error) {
-		cfg, err := serverConfig(name, d, role)
+		cfg, err := serverConfig(name, d, role, group)
 		if err == nil && secretOf(d, role).Client != "" {
 			cfg.Keys = func() (scram.Credential, bool) { return keys.Get(name, role) }
 		}
@@ -190,10 +191,18 @@ func statementLimits(p config.Pool) prepared.Limits {
 	return prepared.Limits{Server: p.ServerStatements, Client: p.ClientStatements, Bytes: p.ClientStatementsKiB << 10}
 }
 
+// groupOf makes the memory of a database's servers, which all roles share.
+func groupOf(d config.Database) *server.Group {
+	return server.NewGroup(server.Policy{
+		Attrs: server.Attrs(d.TargetSessionAttrs), Balance: server.Balance(d.LoadBalanceHosts), DNSTTL: d.Pool.DNSTTL,
+		LoginRetry: d.Pool.LoginRetry, CheckInterval: d.Pool.HostCheckInterval,
+	})
+}
+
 // serverConfig is the way to a database's servers as a role.
-func serverConfig(name string, d config.Database, role string) (*server.Config, error) {
+func serverConfig(name string, d config.Database, role string, group *server.Group) (*server.Config, error) {
 	cfg := &server.Config{
-		Hosts: d.Hosts, Database: d.DBName, Role: role, ConnectTimeout: d.Pool.ConnectTimeout,
+		Hosts: d.Hosts, Group: group, Database: d.DBName, Role: role, ConnectTimeout: d.Pool.ConnectTimeout,
 		TLS: server.TLS{CAFile: d.TLS.CAFile, CertFile: d.TLS.CertFile, KeyFile: d.TLS.KeyFile},
 	}
 	if cfg.Database == "" {

@@ -35,7 +35,7 @@ func (c *checkCommand) Run(env *environment) error {
 		fmt.Fprintln(env.out, p)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Databases)) {
-		if _, err := serverConfig(name, cfg.Databases[name], "anybody"); err != nil {
+		if _, err := serverConfig(name, cfg.Databases[name], "anybody", groupOf(cfg.Databases[name])); err != nil {
 			return usage("%s: databases.%s: %w", c.Config, name, err)
 		}
 	}

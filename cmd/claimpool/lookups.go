@@ -27,7 +27,7 @@ func lookups(cfg *config.Config, before *built) (map[string]*server.Lookup, erro
 		if d.Lookup.DBName != "" {
 			own.DBName = d.Lookup.DBName
 		}
-		way, err := serverConfig(name, own, d.Lookup.Role)
+		way, err := serverConfig(name, own, d.Lookup.Role, groupOf(own))
 		if err != nil {
 			return nil, fmt.Errorf("databases.%s.lookup: %w", name, err)
 		}
