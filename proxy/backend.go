@@ -130,6 +130,7 @@ func (s *backend) take(b []byte) int {
 	}
 	s.timer.Stop()
 	if s.client != nil {
+		s.client.introduce()
 		s.client.settle(s.replies.Settled())
 	}
 	switch {
@@ -202,6 +203,9 @@ func (s *backend) askFailed(err error) {
 			Code: claimpool.CodeCannotConnectNow, Message: "could not prepare a server connection",
 			Detail: "The hand-over failed several times in a row.", Hint: "Try again; the proxy's log has the reason.",
 		})
+	case c.greeting != greeted:
+		c.state = idle
+		c.enter(h.loop.Now())
 	default:
 		c.state = idle
 		c.conn.Resume() // begin shows the request again and acquires anew

@@ -50,14 +50,15 @@ type client struct {
 	index    int32 // in hub.clients
 	id       uint32
 	state    clientState
-	ahead    int32 // in receiving: bytes of its request that have followed the hand-over
-	attempts uint8 // hand-overs that failed for the request at hand
-	long     bool  // protocol 3.2: a long cancel key
-	leaving  bool  // it has said goodbye, and its last requests are being answered
-	held     bool  // a request of its waits for the answer to the one before it
-	kept     bool  // session mode: its server holds its session
-	reminded bool  // it has been told that its token ends soon, or will be
-	reminder bool  // it will be told behind its transaction
+	greeting greeting // in waiting and receiving: not greeted while it logs in to a session
+	ahead    int32    // in receiving: bytes of its request that have followed the hand-over
+	attempts uint8    // hand-overs that failed for the request at hand
+	long     bool     // protocol 3.2: a long cancel key
+	leaving  bool     // it has said goodbye, and its last requests are being answered
+	held     bool     // a request of its waits for the answer to the one before it
+	kept     bool     // session mode: its server holds its session
+	reminded bool     // it has been told that its token ends soon, or will be
+	reminder bool     // it will be told behind its transaction
 }
 
 // Data is part of loop.Handler.
@@ -142,12 +143,17 @@ func (c *client) granted(s *backend, now time.Time) {
 	if c.identity.Expired(now) { // while it waited: begin shows the request again, and refuses it
 		c.state = idle
 		s.release(now)
+		if c.greeting != greeted {
+			c.fatal(errExpired)
+			return
+		}
 		c.conn.Resume()
 		return
 	}
 	c.lease(s, nil, now)
 	if c.state == relaying {
 		c.conn.Resume()
+		c.greet()
 	}
 }
 
@@ -168,7 +174,7 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	}
 	c.state = receiving
 	c.conn.Pause()
-	if b == nil {
+	if b == nil && c.greeting == greeted {
 		b = c.conn.Kept()
 	}
 	s.handOver(c, b, now)
@@ -204,6 +210,7 @@ func (c *client) received() {
 	c.ahead = 0
 	c.state = relaying
 	c.conn.Resume()
+	c.greet()
 }
 
 // settle takes the client's own settings as PostgreSQL writes them: the client is told what it would have been told at login,
@@ -334,6 +341,10 @@ func (c *client) turnAway(e *claimpool.Error) {
 	}
 	c.pool.hub.proxy.log.Warn("request refused", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())
+	if c.greeting != greeted {
+		c.fatal(e)
+		return
+	}
 	c.conn.Write(wire.AppendError(nil, "ERROR", e))
 	c.state, c.attempts = refused, 0
 	c.solo.Refuse()

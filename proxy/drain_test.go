@@ -26,29 +26,34 @@ func (f *plain) refused() bool {
 	return err != nil
 }
 
-// TestShutdown: idle clients are told to go, transactions end, those who wait for a server still get it, new clients are
-// refused, and Shutdown returns when the last one has left.
+// TestShutdown: idle clients are told to go, transactions end, those who wait for a server still get it, unless it is for a whole
+// session, new clients are refused, and Shutdown returns when the last one has left.
 func TestShutdown(t *testing.T) {
 	for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
 		t.Run(string(mode), func(t *testing.T) {
-			f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size, o.Loops = mode, 2, 2 })
+			f := startPlain(t, func(o *pgtest.ProxyOptions) {
+				o.Pool.Mode, o.Pool.Size, o.Loops = mode, 2, 2
+				if mode == pool.Session {
+					o.Pool.Size = 4
+				}
+			})
 			idle, idleTLS := f.login(t), f.loginTLS(t)
-			inside, running, waits := f.login(t), f.loginTLS(t), f.login(t)
-			if mode == pool.Session {
-				idle.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // it keeps its server for now
-				idle.leave()
-			}
+			inside, running, waits := f.login(t), f.loginTLS(t), f.dial(t).start(wire.Version30, f.role)
 			inside.expect("BEGIN", "C(BEGIN) Z(T)")
 			running.query("SELECT 7 FROM pg_sleep(0.3)")
-			waits.query("SELECT 8")
+			last := "E(57P01 fatal) EOF"
+			if mode == pool.Transaction {
+				waits.ready().query("SELECT 8")
+				last = "T D(8) C(SELECT 1) Z(I) E(57P01 fatal) EOF"
+			} else if word, _ := waits.message(); word != "R" {
+				t.Errorf("a login got %s", word)
+			}
 			f.awaitWaiting(t, 1)
 			done := make(chan error, 1)
 			go func() { done <- f.Shutdown(t.Context()) }()
 			soon(t, "new clients are refused", f.refused)
-			if mode == pool.Transaction {
-				if got := idle.gone(); got != "E(57P01 fatal) EOF" {
-					t.Errorf("the idle client was told %s", got)
-				}
+			if got := idle.gone(); got != "E(57P01 fatal) EOF" {
+				t.Errorf("the idle client was told %s", got)
 			}
 			if got := idleTLS.gone(); got != "E(57P01 fatal) EOF" {
 				t.Errorf("the idle client over TLS was told %s", got)
@@ -66,7 +71,7 @@ func TestShutdown(t *testing.T) {
 			if got := inside.answer() + " " + inside.answer(); got != "C(COMMIT) Z(I) E(57P01 fatal) EOF" {
 				t.Errorf("the client in a transaction got %s", got)
 			}
-			if got := waits.answer() + " " + waits.answer(); got != "T D(8) C(SELECT 1) Z(I) E(57P01 fatal) EOF" {
+			if got := waits.gone(); got != last {
 				t.Errorf("the client in the queue got %s", got)
 			}
 			if err := <-done; err != nil {

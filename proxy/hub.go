@@ -52,8 +52,11 @@ func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, setti
 		return
 	}
 	c.conn = conn
-	if h.draining {
+	switch {
+	case h.draining:
 		c.farewell(errStopping)
+	case c.greeting != greeted:
+		c.enter(h.loop.Now())
 	}
 }
 
@@ -109,7 +112,7 @@ func (h *hub) drain() {
 			continue
 		}
 		switch c := h.clients[i]; {
-		case c.state == idle:
+		case c.state == idle, c.greeting != greeted:
 			c.farewell(errStopping)
 		case c.state == keeping:
 			c.transactionOver()

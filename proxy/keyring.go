@@ -57,6 +57,21 @@ func (k *keyring) add(c *client) {
 	k.byID[id] = c
 }
 
+// addAs registers a client under the process id of its server: the one that PostgreSQL knows it by. Where the server of another
+// host has the same one it gets one like everybody else.
+func (k *keyring) addAs(c *client, pid uint32) {
+	k.mu.Lock()
+	taken := pid == 0 || k.byID[pid] != nil
+	if !taken {
+		c.id = pid
+		k.byID[pid] = c
+	}
+	k.mu.Unlock()
+	if taken {
+		k.add(c)
+	}
+}
+
 func (k *keyring) remove(c *client) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -51,6 +51,7 @@ func (c *client) gone(reason string) {
 		c.ticket = nil
 	}
 	c.state = left
+	h.proxy.keys.remove(c) // first: who gets the server next may be told the same process id
 	if s := c.server; s != nil {
 		c.server, s.client = nil, nil
 		s.statements.Leave()
@@ -59,7 +60,6 @@ func (c *client) gone(reason string) {
 	c.statements.Release()
 	h.drop(c)
 	c.pool.pool.Leave(c.entry)
-	h.proxy.keys.remove(c)
 	h.proxy.leave(c.pool, c.identity)
 	h.proxy.uncount(c.seats)
 	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),

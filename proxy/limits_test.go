@@ -130,8 +130,9 @@ func TestSessionMode(t *testing.T) {
 	if word, _ := p.message(); word != "A" {
 		t.Errorf("the notification came as %s", word)
 	}
-	waits := f.login(t)
-	waits.expect("SELECT 1", "E(53300) Z(I)")
+	if got := f.dial(t).start(wire.Version30, f.role).gone(); got != "R E(53300 fatal) EOF" {
+		t.Errorf("a client too many got %s", got)
+	}
 	p.leave()
 	next := f.login(t)
 	next.expect("SELECT n FROM mine", "E(42P01) Z(I)")

@@ -177,18 +177,24 @@ func (v *visitor) Waiting() (over func()) { return v.conn.slot.waiting() }
 
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
-	over := v.conn.slot.waiting()
-	reported, err := v.pool.parameters(ctx)
-	over()
-	if err != nil {
-		return err
-	}
 	c := &client{
 		number: v.number, identity: v.identity, pool: v.pool, seats: v.seats,
 		long: v.hello.Startup.Version != wire.Version30,
 	}
-	v.proxy.keys.add(c)
-	if err := v.Send(v.welcomeMessages(c, reported, settings)); err != nil {
+	welcome := wire.AppendAuthOK(nil)
+	if v.proxy.sessions(v.request.Database) {
+		c.greeting = introduction
+	} else {
+		over := v.conn.slot.waiting()
+		reported, err := v.pool.parameters(ctx)
+		over()
+		if err != nil {
+			return err
+		}
+		v.proxy.keys.add(c)
+		welcome = v.appendWelcome(welcome, c, reported, settings)
+	}
+	if err := v.Send(welcome); err != nil {
 		v.proxy.keys.remove(c)
 		return err
 	}
@@ -209,9 +215,8 @@ func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 
 func (v *visitor) forgetDeadline() { v.raw.SetDeadline(noDeadline) }
 
-// welcomeMessages is what follows a login that succeeded (protocol-flow, Start-up).
-func (v *visitor) welcomeMessages(c *client, reported, settings [][2]string) []byte {
-	b := wire.AppendAuthOK(nil)
+// appendWelcome is what follows AuthenticationOk (protocol-flow, Start-up). A session hears it from the loop.
+func (v *visitor) appendWelcome(b []byte, c *client, reported, settings [][2]string) []byte {
 	for _, kv := range reported {
 		b = wire.AppendParameterStatus(b, kv[0], ownValue(kv[0], kv[1], settings))
 	}
