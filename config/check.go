@@ -125,6 +125,7 @@ func (k *checker) secret(key string, s Secret) {
 		k.wrong(key, "has "+strings.Join(given, " and "), "Keep one of them.")
 		return
 	}
+	k.service(key, s)
 	k.secretFile(key+".file", s.File)
 	if _, ok := os.LookupEnv(s.Env); s.Env != "" && !ok {
 		k.warn(key+".env", "the environment variable "+s.Env+" is not set here", "Set it for the process that runs claimpool serve.")

@@ -2,7 +2,11 @@ package config
 
 import (
 	"maps"
+	"net/netip"
+	"net/url"
+	"os"
 	"slices"
+	"strings"
 )
 
 // lookup checks how clients' passwords are looked up at one database.
@@ -23,6 +27,53 @@ func (k *checker) lookup(key string, l Lookup) {
 func (k *checker) notOfClients(key string, s Secret) {
 	if s.Client != "" {
 		k.wrong(key+".client", "is only for the password of a database's servers", "Use file, env or command.")
+	}
+}
+
+// service checks a secret that a service keeps.
+func (k *checker) service(key string, s Secret) {
+	switch v := s.Vault; {
+	case v == Vault{}:
+	case k.needed(key+".vault.address", v.Address, "As in: https://vault.example.com:8200") && k.needed(key+".vault.path", v.Path, "As in: secret/data/shop"):
+		k.vault(key+".vault", v)
+	}
+	switch c := s.Cloud; {
+	case c == Cloud{}:
+	case c.From == "":
+		k.wrong(key+".cloud.from", "is missing", "It is aws, google or azure.")
+	case c.Region != "" && c.From != "aws":
+		k.wrong(key+".cloud.region", "is only used with aws", "")
+	case c.Account != "" && c.From == "aws":
+		k.wrong(key+".cloud.account", "is not used with aws", "Set AWS_ROLE_ARN, or the role of the machine.")
+	}
+}
+
+func (k *checker) vault(key string, v Vault) {
+	u, err := url.Parse(v.Address)
+	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		k.wrong(key+".address", quote(v.Address)+" is no https address", "As in https://vault.example.com:8200; http is for loopback addresses.")
+	}
+	switch {
+	case v.TokenFile != "":
+		k.secretFile(key+".token_file", v.TokenFile)
+	case os.Getenv(v.TokenEnvOrDefault()) == "":
+		k.warn(key+".token_env", "the environment variable "+v.TokenEnvOrDefault()+" is not set here", "Name a token_file, or set it for the process that runs claimpool serve.")
+	}
+	k.file(key+".ca_file", v.CAFile)
+	if v.UserField == "" && strings.Contains(v.Path, "/creds/") {
+		k.wrong(key+".user_field", "is missing: the secrets of database/creds have users of their own", `As in "user_field: username".`)
+	}
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// sharedUser refuses one leased user for the pools of several roles: each would have what another one may do.
+func (k *checker) sharedUser(key string, db Database) {
+	if db.Password.Vault.UserField != "" && db.Role == "" {
+		k.wrong(key+".password.vault.user_field", "would log the servers of all roles in as one user", `Set "role", or put the secret under "passwords", by role.`)
 	}
 }
 

@@ -23,6 +23,17 @@ func TestCheckPasswords(t *testing.T) {
 		{"pass-through without SCRAM", "method: reject", "password: {client: scram}", "databases.app.password.client: needs a rule for this database with the method scram-sha-256"},
 		{"pass-through of another role", "method: scram-sha-256, passwords: server, role: app", lookup + ", passwords: {anna: {client: scram}}", "databases.app.passwords.anna.client: needs a rule"},
 		{"pass-through and a file", "method: scram-sha-256, passwords: server", lookup + ", password: {client: scram, file: secret}", "databases.app.password: has client and file. Keep one of them."},
+		{"a secret in Vault", "method: reject", "password: {vault: {address: 'https://v:8200', path: secret/data/app, token_file: secret}}", ""},
+		{"Vault without a path", "method: reject", "password: {vault: {address: 'https://v:8200'}}", "databases.app.password.vault.path: is missing"},
+		{"Vault over http", "method: reject", "password: {vault: {address: 'http://v:8200', path: p, token_file: secret}}", `databases.app.password.vault.address: "http://v:8200" is no https address`},
+		{"a token that everybody reads", "method: reject", "password: {vault: {address: 'https://v', path: p, token_file: open}}", "databases.app.password.vault.token_file: everybody on this machine may read"},
+		{"no token", "method: reject", "password: {vault: {address: 'https://v', path: p, token_env: CLAIMPOOL_NOT_SET}}", "warning: databases.app.password.vault.token_env: the environment variable CLAIMPOOL_NOT_SET is not set here"},
+		{"leased users without their name", "method: reject", "role: app, password: {vault: {address: 'https://v', path: database/creds/app, token_file: secret}}", "databases.app.password.vault.user_field: is missing"},
+		{"one leased user for all roles", "method: reject", "password: {vault: {address: 'https://v', path: database/creds/app, user_field: username, token_file: secret}}", "databases.app.password.vault.user_field: would log the servers of all roles in as one user"},
+		{"tokens of a cloud", "method: reject", "password: {cloud: google}", ""},
+		{"a cloud and a file", "method: reject", "password: {cloud: aws, file: secret}", "databases.app.password: has cloud and file"},
+		{"a region of another cloud", "method: reject", "password: {cloud: {from: google, region: x}}", "databases.app.password.cloud.region: is only used with aws"},
+		{"an account of no cloud", "method: reject", "password: {cloud: {account: x}}", "databases.app.password.cloud.from: is missing"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			text := "listen: 'unix:/s'\nrules: [{" + tc.rule + "}]\ndatabases: {app: {hosts: h, " + tc.database + "}}\n"

@@ -31,6 +31,7 @@ func (k *checker) databases() {
 		k.secret(key+".password", db.Password)
 		k.lookup(key+".lookup", db.Lookup)
 		k.passThrough(key, name, db)
+		k.sharedUser(key, db)
 		for _, role := range slices.Sorted(maps.Keys(db.Passwords)) {
 			k.secret(key+".passwords."+role, db.Passwords[role])
 			if db.Role != "" && role != db.Role {

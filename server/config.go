@@ -35,6 +35,14 @@ type Config struct {
 	// once. The result is cleared after use. Nil means that there is none.
 	Password func(ctx context.Context) (claimpool.Secret, error)
 
+	// Login gives what to log in to a host with, in place of Password, where that comes from a service that changes it: the user (empty:
+	// Role) and its password. It is asked before each login at a host. Nil means that there is none.
+	Login func(ctx context.Context, host string) (user string, password claimpool.Secret, err error)
+
+	// Refused is told that a server has refused what Login gave. It reports whether Login may give something else now: then the
+	// login is tried once more.
+	Refused func() bool
+
 	// Keys gives what a client has proved itself with for the same role (SCRAM pass-through), when there is such a client: then
 	// Password is not asked. Nil means that there is none.
 	Keys func() (scram.Credential, bool)

@@ -16,6 +16,15 @@ import (
 // *claimpool.Error: the server's own when a server refused us, else 57P03 (no host could be reached, or none is of that kind) or
 // 08006 (a connection broke before it was of use).
 func Open(ctx context.Context, cfg *Config) (*Conn, error) {
+	c, err := openAny(ctx, cfg)
+	if err != nil && cfg.another(err) {
+		return openAny(ctx, cfg)
+	}
+	return c, err
+}
+
+// openAny is one try of the hosts.
+func openAny(ctx context.Context, cfg *Config) (*Conn, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, &claimpool.Error{Code: claimpool.CodeInternalError, Message: "internal error", Cause: err}
 	}
@@ -73,7 +82,7 @@ func (g *Group) try(ctx context.Context, cfg *Config, c choice) (*Conn, error) {
 	defer leave()
 	conn, err := open(ctx, cfg, c)
 	if err != nil {
-		if ctx.Err() == nil { // else nobody has waited for its answer
+		if ctx.Err() == nil && !errors.As(err, new(*noCredential)) { // else nobody has waited for its answer, or it was not asked
 			g.failed(c.address.dial, err, false)
 		}
 		return nil, err
@@ -123,6 +132,11 @@ func open(ctx context.Context, cfg *Config, at choice) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.timeout())
 	defer cancel()
 	a := at.address
+	cfg, forget, err := cfg.login(ctx, at.host)
+	if err != nil {
+		return nil, err
+	}
+	defer forget()
 	conn, stop, err := cfg.dial(ctx, a)
 	if err != nil {
 		return nil, err
@@ -207,6 +221,9 @@ func outcome(errs []error) error {
 			own.Cause = cause
 			return &own
 		}
+	}
+	if errors.As(cause, new(*noCredential)) {
+		return &claimpool.Error{Code: claimpool.CodeCannotConnectNow, Message: "could not get the password for the database server", Cause: cause}
 	}
 	reached := false
 	for _, err := range errs {

@@ -148,9 +148,12 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
 	db.FailoverWait = d.Pool.FailoverWait
-	keys, group := b.clientKeys, groupOf(d)
+	keys, group, fetched := b.clientKeys, groupOf(d), new(credentials)
 	db.Server = func(role string) (*server.Config, error) {
 		cfg, err := serverConfig(name, d, role, group)
+		if err == nil {
+			err = fetched.apply(cfg, secretOf(d, role))
+		}
 		if err == nil && secretOf(d, role).Client != "" {
 			cfg.Keys = func() (scram.Credential, bool) { return keys.Get(name, role) }
 		}

@@ -28,6 +28,9 @@ func lookups(cfg *config.Config, before *built) (map[string]*server.Lookup, erro
 			own.DBName = d.Lookup.DBName
 		}
 		way, err := serverConfig(name, own, d.Lookup.Role, groupOf(own))
+		if err == nil {
+			err = new(credentials).apply(way, d.Lookup.Password)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("databases.%s.lookup: %w", name, err)
 		}
