@@ -55,7 +55,7 @@ func TestFirstTryMakesAWholeConfiguration(t *testing.T) {
 		Role:  config.RoleRule{From: "fixed", Value: "app_user"},
 		Fetch: want.NewIssuer().Fetch,
 	}
-	want.Rules = []config.Rule{{Name: "first try", Method: "jwt", TLS: "any"}}
+	want.Rules = []config.Rule{{Name: "first try", Method: "jwt", TLS: "any", Passwords: "file"}}
 	want.Pool.Size, want.Pool.Mode = 5, "session"
 	db := want.NewDatabase()
 	db.Hosts, db.DBName, db.Role = []string{"db.example.com:5433"}, "shop", "app_user"
