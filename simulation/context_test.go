@@ -109,17 +109,17 @@ func (s *server) challenge() []byte {
 func (s *server) install(b []byte) bool {
 	n := &s.native
 	n.claims = noContext
-	const head, tail = 3 + 2 + 8 + 8 + 32 + 4, 32 // the kid has two letters
-	if len(b) < head+2+tail || b[0] != 1 || string(b[3:5]) != "k1" {
+	const head, tail = 4 + 2 + 8 + 8 + 32 + 4, 32 // the kid has two letters
+	if len(b) < head+2+tail || b[0] != 1 || string(b[4:6]) != "k1" {
 		return false
 	}
 	mac := hmac.New(sha256.New, n.key)
 	mac.Write(b[:len(b)-tail])
-	counter, expires := binary.BigEndian.Uint64(b[5:]), int64(binary.BigEndian.Uint64(b[13:]))
+	counter, expires := binary.BigEndian.Uint64(b[6:]), int64(binary.BigEndian.Uint64(b[14:]))
 	if !hmac.Equal(mac.Sum(nil), b[len(b)-tail:]) || counter <= n.counter || expires <= s.clock().Add(-theClock*time.Second).UnixMilli() {
 		return false
 	}
-	key := [32]byte(b[21:53])
+	key := [32]byte(b[22:54])
 	if other := n.counter > 0 && key != n.last; other || b[1]&2 != 0 {
 		if s.status != wire.StatusIdle {
 			return false
@@ -128,7 +128,9 @@ func (s *server) install(b []byte) bool {
 		clear(s.prepared)
 		s.seed = ""
 	}
-	n.broken = false
+	if n.broken = false; b[1]&1 == 0 {
+		s.held = int(b[2]) + 1
+	}
 	n.counter, n.last, n.expires, n.session = counter, key, expires, b[1]&1 != 0
 	n.claims = string(b[head : len(b)-tail])
 	return true

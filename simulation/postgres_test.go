@@ -48,6 +48,9 @@ type server struct {
 	owner    string // the first identity that was served, for strict isolation
 
 	native    nativeBackend
+	held      int  // answers of a hand-over still to hold back
+	holding   bool // some are held
+	sendable  int  // what was said before them
 	cancel    bool // a cancel request interrupts what runs next
 	canceller int  // the client that sent it; 0: a neighbour, who may hit anybody
 }
@@ -97,12 +100,36 @@ func (s *server) ready() {
 		s.told = now
 		s.out = wire.AppendParameterStatus(s.out, appName, now)
 	}
+	s.hold()
 	s.out = wire.AppendReadyForQuery(s.out, s.status)
+}
+
+// hold keeps the answers of a hand-over for the answer of the request behind it, if that has arrived.
+func (s *server) hold() {
+	if s.held == 0 || len(s.in) == 0 {
+		s.held, s.holding = 0, false
+		return
+	}
+	s.held--
+	if !s.holding {
+		s.holding, s.sendable = true, len(s.out)
+	}
+}
+
+// send takes up to n bytes of what the server has to say.
+func (s *server) send(n int) []byte {
+	if n = min(n, len(s.out)); s.holding {
+		n = min(n, s.sendable)
+		s.sendable -= n
+	}
+	b := s.out[:n]
+	s.out = s.out[n:]
+	return b
 }
 
 func (s *server) fatal(text string) {
 	s.out = wire.AppendError(s.out, "FATAL", &claimpool.Error{Code: claimpool.CodeInvalidAuthorization, Message: text})
-	s.closed = true
+	s.closed, s.holding = true, false
 }
 
 // fail raises an error. A transaction that fails takes the context of the native dialect with it.
@@ -168,14 +195,15 @@ func (s *server) step() bool {
 	body := string(s.in[wire.HeaderLen : wire.HeaderLen+size])
 	s.in = s.in[wire.HeaderLen+size:]
 	switch {
-	case s.copying != "":
+	case typ == wire.MsgFlush || s.copying != "":
+		s.holding = false
 		s.copyData(typ)
 	case typ == wire.MsgSync:
 		s.skip, s.dirty = false, false
 		s.ready()
 	case s.skip && typ == wire.MsgFunctionCall:
 		s.native.broken = true // it is passed over, and may have been a hand-over
-	case s.skip || typ == wire.MsgCopyData || typ == wire.MsgCopyDone || typ == wire.MsgCopyFail || typ == wire.MsgFlush:
+	case s.skip || typ == wire.MsgCopyData || typ == wire.MsgCopyDone || typ == wire.MsgCopyFail:
 	default:
 		s.command(typ, body)
 	}
@@ -383,7 +411,7 @@ func (s *server) statement(p *person, tag string, kind byte, all string, extende
 		return false, ""
 	case 'i':
 		s.say(wire.MsgCopyInResponse, "\x00\x00\x00")
-		s.copying, s.byBatch = tag, extended
+		s.copying, s.byBatch, s.holding = tag, extended, false
 		return false, ""
 	case 'o':
 		s.say(wire.MsgCopyOutResponse, "\x00\x00\x00")

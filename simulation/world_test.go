@@ -306,10 +306,9 @@ func (w *world) reach(s *backend, n int) {
 	if s.conn.closed {
 		return
 	}
-	n = min(n, len(s.server.out))
-	s.conn.in = append(s.conn.in, s.server.out[:n]...)
-	s.server.out = s.server.out[n:]
-	s.conn.again = s.conn.again || n > 0
+	b := s.server.send(n)
+	s.conn.in = append(s.conn.in, b...)
+	s.conn.again = s.conn.again || len(b) > 0
 	w.pump()
 	if s.server.closed && len(s.server.out) == 0 && !s.conn.closed {
 		s.conn.closed = true

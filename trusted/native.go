@@ -135,8 +135,8 @@ func (n *nativeSession) begin(k *NativeKey, c *challenge) error {
 	return nil
 }
 
-// appendSwitch appends the argument of switch() for an identity.
-func (n *nativeSession) appendSwitch(dst []byte, id *claimpool.Identity, flags byte) ([]byte, error) {
+// appendSwitch appends the argument of switch() for an identity. following is how many calls of the proxy's own follow in the same write.
+func (n *nativeSession) appendSwitch(dst []byte, id *claimpool.Identity, flags byte, following int) ([]byte, error) {
 	claims := []byte(id.Claims)
 	if id.Claims == nil {
 		claims = []byte("{}") // proved without a token: known to the gate, and without a single claim
@@ -146,7 +146,7 @@ func (n *nativeSession) appendSwitch(dst []byte, id *claimpool.Identity, flags b
 	}
 	n.counter++
 	at := len(dst)
-	dst = append(dst, nativeVersion, flags, byte(len(n.kid)))
+	dst = append(dst, nativeVersion, flags, byte(min(following, math.MaxUint8-1)), byte(len(n.kid)))
 	dst = append(dst, n.kid...)
 	dst = binary.BigEndian.AppendUint64(dst, n.counter)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(expiryMillis(id.Expires)))

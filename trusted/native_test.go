@@ -53,11 +53,11 @@ func TestSwitchHasTheBytesOfTheProtocol(t *testing.T) {
 			}
 			id := claimpool.NewIdentity(claimpool.MethodJWT, "i", "alice", "app", claimpool.Claims(`{"a":1}`), nil, time.UnixMilli(1700000000123))
 			for counter := uint64(1); counter < 4; counter++ {
-				got, err := n.appendSwitch([]byte("before "), id, nativeFlagReset)
+				got, err := n.appendSwitch([]byte("before "), id, nativeFlagReset, 5)
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := append([]byte{1, 2, 3}, "k.1"...)
+				want := append([]byte{1, 2, 5, 3}, "k.1"...)
 				want = binary.BigEndian.AppendUint64(want, counter)
 				want = binary.BigEndian.AppendUint64(want, 1700000000123)
 				identity := id.Key()
@@ -81,7 +81,7 @@ func TestSwitchRefusesWhatIsNoObject(t *testing.T) {
 	for _, claims := range []string{"", "[", "[]", " {}", "{\x00}", "{" + strings.Repeat(" ", maxNativeClaims) + "}"} {
 		s := sessionForTest(t, d)
 		id := claimpool.NewIdentity(claimpool.MethodJWT, "i", "alice", "app", claimpool.Claims(claims), nil, time.Time{})
-		if b, err := s.native.appendSwitch(nil, id, 0); err == nil || b != nil {
+		if b, err := s.native.appendSwitch(nil, id, 0, 0); err == nil || b != nil {
 			t.Errorf("%.20q was taken", claims)
 		}
 		// A call with NULL is refused by the extension, fatally.
@@ -91,7 +91,7 @@ func TestSwitchRefusesWhatIsNoObject(t *testing.T) {
 	}
 	s := sessionForTest(t, d)
 	nobody := claimpool.NewIdentity(claimpool.MethodSCRAM, "", "batch", "app", nil, nil, time.Time{})
-	b, err := s.native.appendSwitch(nil, nobody, 0)
+	b, err := s.native.appendSwitch(nil, nobody, 0, 0)
 	if err != nil || !bytes.Contains(b, []byte("\x00\x00\x00\x02{}")) {
 		t.Errorf("%q, %v", b, err)
 	}

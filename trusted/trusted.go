@@ -53,14 +53,15 @@ type Session struct {
 	// Unisolated says that identities do not matter on the connection: it carries no context, and is not reset between two of them.
 	Unisolated bool
 
-	native   *nativeSession      // nil unless the dialect is Native
-	binding  string              // how the database names this connection in seals
-	offset   time.Duration       // the server's clock minus ours
-	sealer   *SQLSealer          // nil unless the dialect is SQL
-	id       *claimpool.Identity // whose state the connection carries; nil: nobody's yet
-	settings *Settings           // the client settings that are applied
-	soiled   bool                // reset before anybody's next use
-	until    time.Time           // transactions under the installed context must begin before this; zero: any time
+	native    *nativeSession      // nil unless the dialect is Native
+	binding   string              // how the database names this connection in seals
+	offset    time.Duration       // the server's clock minus ours
+	sealer    *SQLSealer          // nil unless the dialect is SQL
+	id        *claimpool.Identity // whose state the connection carries; nil: nobody's yet
+	settings  *Settings           // the client settings that are applied
+	following int                 // calls for settings behind the Install under way
+	soiled    bool                // reset before anybody's next use
+	until     time.Time           // transactions under the installed context must begin before this; zero: any time
 }
 
 // Carries gives the identity whose state the connection carries; nil when there is none.
@@ -125,6 +126,9 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 	if id.Claims == nil && !d.Gated() {
 		s.until = time.Time{}
 	} else if wiped || !same || (!s.until.IsZero() && !now.Before(s.until)) {
+		if s.following = 0; s.settings != set {
+			s.following = len(set.list)
+		}
 		dst, steps, s.until = d.Install(dst, steps, s, id, other, now)
 	}
 	s.id, s.soiled = id, false
@@ -139,6 +143,7 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 
 // Renew appends the installation of the context that the connection has, once more.
 func (s *Session) Renew(dst []byte, d Dialect, id *claimpool.Identity, now time.Time) []byte {
+	s.following = 0
 	dst, _, s.until = d.Install(dst, nil, s, id, false, now)
 	return dst
 }

@@ -46,6 +46,7 @@ typedef struct CpGrant
 {
 	CpScope		scope;
 	bool		reset;			/* wipe the session though the identity is the same */
+	int			following;		/* calls of the proxy's own behind this one */
 	const char *kid;
 	int			kid_len;
 	uint64		counter;
@@ -105,6 +106,9 @@ extern const char *cp_session_verify(const CpGrant *grant);
 
 /* grant.c */
 extern const char *cp_grant_parse(const uint8 *bytes, int len, CpGrant *grant);
+
+/* answers.c */
+extern void cp_answers_hold(int answers);
 
 /* reset.c */
 extern void cp_reset_session(void);

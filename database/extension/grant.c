@@ -2,8 +2,9 @@
  * grant.c
  *		The bytes of a grant, the argument of switch().
  *
- *		 u8 version, u8 flags, u8 kid length, kid, u64 counter, i64 expiry,
- *		 32 bytes identity, u32 claims length, claims, 32 bytes MAC
+ *		 u8 version, u8 flags, u8 calls that follow, u8 kid length, kid,
+ *		 u64 counter, i64 expiry, 32 bytes identity, u32 claims length, claims,
+ *		 32 bytes MAC
  *
  * Integers are big-endian.  See PROTOCOL.md.
  */
@@ -86,6 +87,7 @@ cp_grant_parse(const uint8 *bytes, int len, CpGrant *grant)
 
 	version = *take(&reader, 1);
 	flags = *take(&reader, 1);
+	grant->following = *take(&reader, 1);
 	grant->kid_len = *take(&reader, 1);
 	grant->kid = (const char *) take(&reader, grant->kid_len);
 	grant->counter = take_uint64(&reader);

@@ -93,5 +93,7 @@ claimpool_switch(PG_FUNCTION_ARGS)
 	if (!same || grant.reset)
 		show_name();
 	ExitOnAnyError = false;
+	if (grant.scope == CP_SCOPE_LEASE)
+		cp_answers_hold(grant.following + 1);
 	PG_RETURN_VOID();
 }

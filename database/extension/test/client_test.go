@@ -38,12 +38,13 @@ func (k proxyKey) setting() string {
 
 // grant is the argument of switch(), see PROTOCOL.md.
 type grant struct {
-	version, flags byte
-	kid            string
-	counter        uint64
-	expires        int64
-	identity       [32]byte
-	claims         string
+	version, flags, following byte
+
+	kid      string
+	counter  uint64
+	expires  int64
+	identity [32]byte
+	claims   string
 }
 
 const (
@@ -52,7 +53,7 @@ const (
 )
 
 func (g grant) bytes(key []byte) []byte {
-	b := []byte{g.version, g.flags, byte(len(g.kid))}
+	b := []byte{g.version, g.flags, g.following, byte(len(g.kid))}
 	b = append(b, g.kid...)
 	b = binary.BigEndian.AppendUint64(b, g.counter)
 	b = binary.BigEndian.AppendUint64(b, uint64(g.expires))

@@ -218,8 +218,8 @@ make_samples(void)
 									 "\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\",\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"},"
 									 "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"},"
 									 "{\"kty\":\"RSA\",\"alg\":\"RS256\",\"n\":\"AQAB\",\"e\":\"AQAB\"},{\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qz\"}]}");
-	/* a grant: version, flags, kid, counter, expiry, identity, claims, MAC */
-	samples[sample_count++] = strdup("\x01\x01\x02k1........""00000000""IIIIIIIIIIIIIIIIIIIIIIIIIIIIIIII{}MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM");
+	/* a grant: version, flags, calls that follow, kid, counter, expiry, identity, claims, MAC */
+	samples[sample_count++] = strdup("\x01\x01\x01\x02k1........""00000000""IIIIIIIIIIIIIIIIIIIIIIIIIIIIIIII{}MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM");
 }
 
 static void
