@@ -17,6 +17,7 @@ type Client struct {
 	scope   string
 	names   map[string]*holding
 	bytes   int
+	unnamed unnamed
 }
 
 // holding is one name of a client.

@@ -136,6 +136,9 @@ func (s *Server) Ready(batch uint32) {
 	if s == nil {
 		return
 	}
+	if s.client != nil {
+		s.client.unnamed.ready(batch)
+	}
 	end := s.head
 	for end < len(s.queue) && s.queue[end].batch <= batch {
 		end++

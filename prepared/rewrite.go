@@ -119,14 +119,21 @@ func (s *Server) pass(dst, b []byte, typ byte, size int) ([]byte, Step, error) {
 	return append(dst, b[:wire.HeaderLen]...), Step{Used: wire.HeaderLen, Rest: size, Done: true}, nil
 }
 
-// unnamed deals with the unnamed statement, which lives no longer than a lease: what an earlier client has left on the
-// server is closed, and PostgreSQL says that there is none.
+// unnamed deals with the unnamed statement: what an earlier client has left on the server is closed, and the client's own is prepared
+// where it is not there. PostgreSQL says so where there is none.
 func (s *Server) unnamed(dst, b []byte, typ byte, size int) ([]byte, Step, error) {
-	if !s.at.Unnamed {
+	switch c := s.client; {
+	case typ == wire.MsgClose:
+		s.NoUnnamed()
+	case s.at.Unnamed:
+	case c != nil && c.unnamed.state == prepares:
+		s.push(entry{kind: hiddenParse})
+		dst = appendParse(dst, "", string(c.unnamed.text))
+	default:
 		s.push(entry{kind: hiddenClose})
 		dst = wire.AppendClose(dst, wire.KindStatement, "")
-		s.at.Unnamed = true
 	}
+	s.at.Unnamed = true
 	return s.pass(dst, b, typ, size)
 }
 
@@ -224,8 +231,9 @@ func appendParse(dst []byte, name, body string) []byte {
 func (s *Server) anyParse(dst, b, body []byte, size int) ([]byte, Step) {
 	long := size > s.client.limits.Bytes
 	switch {
-	case size == 0 || body[0] == 0:
+	case size == 0 || body[0] == 0 && long:
 		s.at.Unnamed = true
+		s.NoUnnamed()
 		dst, step, _ := s.pass(dst, b, wire.MsgParse, size)
 		return dst, step
 	case len(body) < size || long:
@@ -268,7 +276,11 @@ var noText = "\x00\x00\x00" // no SQL, no types
 // parse gives a name to a text.
 func (s *Server) parse(dst, body []byte) (_ []byte, hold bool) {
 	name, text, ok := cut(body)
-	if !ok || !wellFormed(text) {
+	if ok && len(name) == 0 {
+		s.at.Unnamed = true
+		s.Unnamed(text, s.at.Batch, s.at.Ack)
+	}
+	if !ok || len(name) == 0 || !wellFormed(text) {
 		s.at.Ack++
 		dst = append(dst, wire.MsgParse)
 		dst = binary.BigEndian.AppendUint32(dst, uint32(4+len(body)))

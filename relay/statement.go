@@ -11,6 +11,7 @@ import (
 func (r *Relay) names(b []byte, typ byte, size int) bool {
 	if typ == wire.MsgQuery {
 		r.unnamed = true // closes it
+		r.book.NoUnnamed()
 		return false
 	}
 	if typ != wire.MsgParse && typ != wire.MsgBind && typ != wire.MsgDescribe && typ != wire.MsgClose {
@@ -22,6 +23,10 @@ func (r *Relay) names(b []byte, typ byte, size int) bool {
 	first, second := b[wire.HeaderLen], b[wire.HeaderLen+1]
 	switch {
 	case typ == wire.MsgParse && first == 0:
+		whole := len(b) >= wire.HeaderLen+size
+		if !whole || r.unsure || !r.book.Unnamed(b[wire.HeaderLen+1:wire.HeaderLen+size], r.answered+uint32(r.due), r.acks) {
+			return true
+		}
 		r.unnamed = true
 		return false
 	case typ == wire.MsgBind && first == 0 && second == 0 && r.unnamed:
@@ -71,6 +76,9 @@ var lostCount = &claimpool.Error{
 // with the reply.
 func (r *Relay) acknowledged(b []byte, n int, typ byte, size int) (reply Reply, stop bool, err error) {
 	if !r.book.Expects(r.answered, r.acked) {
+		if typ == wire.MsgParseComplete {
+			r.book.Prepared(r.answered, r.acked)
+		}
 		r.acked++
 		return Reply{}, false, nil
 	}
