@@ -81,6 +81,7 @@ func (k *checker) usable(key, certFile, keyFile string) {
 
 // issuers checks each issuer by itself, and that no two have the same "iss".
 func (k *checker) issuers() {
+	k.decryptionKeys()
 	seen := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(k.c.Issuers)) {
 		is, key := k.c.Issuers[name], "issuers."+name
@@ -136,7 +137,8 @@ func (k *checker) keySource(key string, is Issuer) {
 	for _, place := range []struct {
 		name string
 		is   bool
-	}{{"keys", len(is.Keys) > 0}, {"discovery", is.Discovery != ""}, {"jwks_url", is.JWKSURL != ""}} {
+	}{{"keys", len(is.Keys) > 0}, {"discovery", is.Discovery != ""}, {"jwks_url", is.JWKSURL != ""},
+		{"introspection", is.Introspection.URL != ""}} {
 		if place.is {
 			given = append(given, place.name)
 		}
@@ -149,6 +151,7 @@ func (k *checker) keySource(key string, is Issuer) {
 	case is.Discovery != "" && is.Discovery != is.Issuer:
 		k.wrong(key+".discovery", "is not the issuer "+quote(is.Issuer), `An issuer's description must be its own: write both exactly as the token's "iss", or leave "issuer" out.`)
 	}
+	k.introspection(key+".introspection", is.Introspection)
 	for _, given := range [][2]string{{"discovery", is.Discovery}, {"jwks_url", is.JWKSURL}} {
 		name, address := given[0], given[1]
 		if u, err := url.Parse(address); address != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
@@ -323,6 +326,11 @@ func (k *checker) tokenRule(key string, r Rule) {
 	}
 	if len(k.c.Issuers) > 0 {
 		k.issuerNames(key+".issuers", r.Issuers)
+		names := r.Issuers
+		if len(names) == 0 {
+			names = slices.Sorted(maps.Keys(k.c.Issuers))
+		}
+		k.introspecting(key+".issuers", names)
 	}
 	if r.Role != "" {
 		k.wrong(key+".role", "is not used with the method "+r.Method, `Set the issuer's "role" instead.`)

@@ -32,6 +32,10 @@ type Config struct {
 	// The issuers of tokens, by a name of your choice that rules refer to. Two issuers must not have the same "iss".
 	Issuers map[string]Issuer `yaml:"issuers" reload:"yes"`
 
+	// The private keys that open encrypted tokens (JWE: RSA-OAEP-256 or ECDH-ES, with A256GCM), of all issuers; several
+	// while they are rotated. What is inside must be signed by an issuer, like any token. Files are read again when they change.
+	DecryptionKeys []DecryptionKey `yaml:"decryption_keys" reload:"yes"`
+
 	// The passwords of clients that log in without a token, in the format of PgBouncer's userlist.txt
 	// (lines of "user" "password", where the password may be an md5 hash or a SCRAM verifier). Read again when it changes.
 	UsersFile string `yaml:"users_file" reload:"yes" path:"yes"`
@@ -115,6 +119,9 @@ type Issuer struct {
 	// In place of keys: the address of the issuer's key set (JWKS). The keys are fetched and kept up to date.
 	JWKSURL string `yaml:"jwks_url"`
 
+	// In place of keys: the issuer is asked about each token (RFC 7662). For tokens that are no JWT, or that can be taken back.
+	Introspection Introspection `yaml:"introspection"`
+
 	// The algorithms that fetched keys may be used with. Empty: what the key set says, else all that fit the kind of key.
 	// Secrets are never fetched.
 	Algorithms []string `yaml:"algorithms" values:"EdDSA|ES256|ES384|ES512|RS256|RS384|RS512|PS256|PS384|PS512"`
@@ -161,6 +168,40 @@ type KeyFile struct {
 
 	// The key's name, when the file does not say it: it is compared with the token's "kid".
 	KID string `yaml:"kid"`
+}
+
+// DecryptionKey is a private key that opens encrypted tokens.
+type DecryptionKey struct {
+	// A PEM private key (RSA, or of a curve P-256, P-384 or P-521) or a private JWK, which nobody else may read.
+	File string `yaml:"file" path:"yes" short:"yes"`
+
+	// The key's name, when the file does not say it: it is compared with the encrypted token's "kid".
+	KID string `yaml:"kid"`
+}
+
+// Introspection is how an issuer is asked about its tokens (RFC 7662).
+type Introspection struct {
+	// The address to ask, https (http on loopback addresses). Empty: the issuer is not asked.
+	URL string `yaml:"url"`
+
+	// The name under which the issuer knows the proxy.
+	ClientID string `yaml:"client_id"`
+
+	// Where the secret is that belongs to client_id.
+	ClientSecret Secret `yaml:"client_secret"`
+
+	// How long the issuer may take for one answer. A login that gets none is refused, and no failure is counted.
+	Timeout time.Duration `yaml:"timeout" bounds:"100ms..1m"`
+
+	// How long the answer about a good token may be kept. A token that is taken back may be used for as long. 0: the issuer is asked
+	// at each login.
+	Cache time.Duration `yaml:"cache" bounds:"0s..1h"`
+
+	// How long a login counts whose answer has no "exp". 0: such tokens are refused.
+	Lifetime time.Duration `yaml:"lifetime" bounds:"0s..24h"`
+
+	// The certificates that sign the issuer's web server's, PEM. Empty: those of the operating system.
+	CAFile string `yaml:"ca_file" path:"yes"`
 }
 
 // Fetch is how an issuer's keys are fetched. Proxies come from the environment: HTTPS_PROXY and NO_PROXY.

@@ -47,7 +47,8 @@ func defaultPool() Pool {
 // NewIssuer returns an issuer with the defaults of a new entry under "issuers".
 func (c *Config) NewIssuer() Issuer {
 	return Issuer{
-		Role: RoleRule{From: "sub"},
+		Role:          RoleRule{From: "sub"},
+		Introspection: Introspection{Timeout: 3 * time.Second},
 		Fetch: Fetch{
 			Interval: 15 * time.Minute, UnknownKIDInterval: 30 * time.Second, StaleAfter: 24 * time.Hour, Timeout: 5 * time.Second,
 		},

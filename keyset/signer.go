@@ -114,7 +114,7 @@ func privateFromPEM(text []byte) (crypto.Signer, error) {
 			return nil, fmt.Errorf("read private key: %w", err)
 		}
 		private, ok := key.(crypto.Signer)
-		if !ok {
+		if !ok { // X25519
 			return nil, errors.New("the key's type cannot sign")
 		}
 		return private, nil

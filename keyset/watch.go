@@ -11,7 +11,7 @@ import (
 func (f *Files) Refresh() (changed bool, err error) {
 	f.refresh.Lock()
 	defer f.refresh.Unlock()
-	if !f.stale() {
+	if !stale(f.specs, f.current.Load().stamps) {
 		return false, nil
 	}
 	now, err := f.load()
@@ -23,9 +23,9 @@ func (f *Files) Refresh() (changed bool, err error) {
 }
 
 // stale reports whether a file is not the one that was read: another inode, size or time. A file that is gone counts.
-func (f *Files) stale() bool {
-	for i, was := range f.current.Load().stamps {
-		is, err := os.Stat(f.specs[i].File)
+func stale(specs []Spec, stamps []os.FileInfo) bool {
+	for i, was := range stamps {
+		is, err := os.Stat(specs[i].File)
 		if err != nil || !os.SameFile(was, is) || was.Size() != is.Size() || !was.ModTime().Equal(is.ModTime()) || was.Mode() != is.Mode() {
 			return true
 		}

@@ -10,15 +10,17 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// The two documents of a Provider.
+// What a Provider has.
 const (
-	DiscoveryPath = "/.well-known/openid-configuration"
-	JWKSPath      = "/jwks"
+	IntrospectPath = "/introspect" // RFC 7662, for the client "proxy" with the secret "pr0xy:&"
+	DiscoveryPath  = "/.well-known/openid-configuration"
+	JWKSPath       = "/jwks"
 )
 
 // Provider is an OpenID provider on loopback: it describes itself, publishes keys, and misbehaves when it is told to.
@@ -27,7 +29,8 @@ type Provider struct {
 	CAFile string // signs its certificate
 
 	mu      sync.Mutex
-	keys    []string // JWKs
+	keys    []string          // JWKs
+	active  map[string]string // what introspection answers, by token
 	instead map[string]http.HandlerFunc
 	hits    map[string]int
 }
@@ -54,7 +57,7 @@ func StartPlainProvider(t testing.TB) *Provider {
 
 func newProvider(t testing.TB) (*Provider, *httptest.Server) {
 	t.Helper()
-	p := &Provider{instead: map[string]http.HandlerFunc{}, hits: map[string]int{}}
+	p := &Provider{active: map[string]string{}, instead: map[string]http.HandlerFunc{}, hits: map[string]int{}}
 	server := httptest.NewUnstartedServer(p)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are what it is for
 	t.Cleanup(func() {
@@ -69,6 +72,33 @@ func (p *Provider) Publish(keys ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keys = keys
+}
+
+// Activate makes introspection answer a token with members besides "active"; "" takes the token back.
+func (p *Provider) Activate(token, members string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.active, token)
+	if members != "" {
+		p.active[token] = `{"active":true,` + members + `}`
+	}
+}
+
+// introspect answers as RFC 7662, section 2 says.
+func (p *Provider) introspect(w http.ResponseWriter, r *http.Request) {
+	id, secret, _ := r.BasicAuth()
+	if plain, err := url.QueryUnescape(secret); err != nil || id != "proxy" || plain != "pr0xy:&" { // RFC 6749, section 2.3.1
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	p.mu.Lock()
+	answer := p.active[r.PostFormValue("token")]
+	p.mu.Unlock()
+	if answer == "" {
+		answer = `{"active":false}`
+	}
+	w.Header().Set("Content-Type", "application/json")
+	io.WriteString(w, answer)
 }
 
 // Instead makes it do something else for a path; nil makes it behave again.
@@ -100,6 +130,8 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == JWKSPath:
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		fmt.Fprintf(w, `{"keys":[%s]}`, keys)
+	case r.URL.Path == IntrospectPath && r.Method == http.MethodPost:
+		p.introspect(w, r)
 	default:
 		http.NotFound(w, r)
 	}

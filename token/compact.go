@@ -61,7 +61,7 @@ func parseCompact(raw []byte) (p *parsed, wrong []*Refusal) {
 	}
 	switch dots := bytes.Count(raw, []byte(".")); {
 	case dots == 4:
-		return p, []*Refusal{{Reason: Encrypted, Text: "the token is encrypted (five parts, JWE), which is not supported"}}
+		return p, []*Refusal{{Reason: Encrypted, Text: "the token is encrypted (five parts, JWE) where a signed one is expected"}}
 	case dots != 2:
 		return p, []*Refusal{{Reason: Malformed,
 			Text:   "it is not a token: three parts with two dots between them are expected",

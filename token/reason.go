@@ -7,7 +7,7 @@ type Reason string
 const (
 	TooLarge         Reason = "too_large"         // longer than any honest token
 	Malformed        Reason = "malformed"         // not a JWS in compact form, or its JSON is broken or ambiguous
-	Encrypted        Reason = "encrypted"         // five parts: a JWE
+	Encrypted        Reason = "encrypted"         // five parts, a JWE, that we cannot or do not open
 	Unsecured        Reason = "unsecured"         // alg "none"
 	UnknownAlgorithm Reason = "unknown_algorithm" // an algorithm that we do not speak
 	CriticalHeader   Reason = "critical_header"   // "crit" or "b64": extensions that we do not speak
@@ -17,6 +17,7 @@ const (
 	KeysUnavailable  Reason = "keys_unavailable"  // the key source is down; not the client's fault
 	UnknownKey       Reason = "unknown_key"       // no key with its kid
 	WrongAlgorithm   Reason = "wrong_algorithm"   // its algorithm is not one of the key's own
+	Inactive         Reason = "inactive"          // the issuer was asked, and says that it is worth nothing
 	BadSignature     Reason = "bad_signature"     // the signature does not verify
 	WrongIssuer      Reason = "wrong_issuer"      // "iss" is not the one that the rules ask for
 	MissingClaim     Reason = "missing_claim"     // a required claim is absent or null
@@ -33,7 +34,7 @@ const (
 var advice = map[Reason]string{
 	TooLarge:         "Ask the issuer for a smaller token: fewer groups or claims.",
 	Malformed:        "Check that the whole token was copied, without quotation marks, spaces or line breaks.",
-	Encrypted:        "Ask the issuer for a signed token (JWS) in place of an encrypted one.",
+	Encrypted:        "Ask the issuer for a signed token (JWS), or one that is encrypted for one of the decryption_keys, without compression.",
 	Unsecured:        "Such a token proves nothing, and no setting accepts it.",
 	UnknownAlgorithm: "Ask the issuer for EdDSA, ES256, RS256, PS256 or HS256, or one of their longer forms.",
 	CriticalHeader:   "Ask the issuer for a plain JWT.",
@@ -43,6 +44,7 @@ var advice = map[Reason]string{
 	KeysUnavailable:  "The keys could not be fetched; if the reason is not here, it is in the proxy's log.",
 	UnknownKey:       `Add the key to the issuer's key files, with the "kid" that the token names; perhaps the issuer has changed its keys. Keys that are fetched are looked for once in fetch.unknown_kid_interval.`,
 	WrongAlgorithm:   "Add the algorithm to the key's algorithms, if it fits the key; else the token was not made with this key.",
+	Inactive:         "Get a new token: this one has ended, was revoked, or is not one of this issuer's.",
 	BadSignature:     "The token was changed on its way, or made with a key that is not configured.",
 	WrongIssuer:      `The issuer in the configuration must be exactly the token's "iss", slashes and case included.`,
 	MissingClaim:     "Have the issuer add the claim, or take it off the required claims.",

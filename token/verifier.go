@@ -14,6 +14,9 @@ type Verifier struct {
 	Keys  KeySource
 	Clock func() time.Time
 
+	// Introspector judges the tokens in place of Keys.
+	Introspector Introspector
+
 	Known *Signatures // remembers good signatures; several verifiers may share it. Nil: every one is checked
 }
 
@@ -22,8 +25,10 @@ func (v *Verifier) check() error {
 	switch {
 	case v == nil:
 		return errors.New("there is no verifier")
-	case v.Keys == nil:
+	case v.Keys == nil && v.Introspector == nil:
 		return errors.New("the verifier has no keys")
+	case v.Keys != nil && v.Introspector != nil:
+		return errors.New("the verifier has keys, and somebody to ask")
 	case v.Clock == nil:
 		return errors.New("the verifier has no clock")
 	}
@@ -32,11 +37,18 @@ func (v *Verifier) check() error {
 
 // Verify returns the token, or a *Refusal that says why not.
 func (v *Verifier) Verify(raw []byte) (*Token, error) {
+	if v != nil && v.Introspector != nil {
+		return result(v.ask(raw))
+	}
 	p, wrong := parse(raw)
 	if len(wrong) > 0 {
 		return nil, wrong[0]
 	}
-	t, r := v.verify(p)
+	return result(v.verify(p))
+}
+
+// result keeps a nil *Refusal from becoming an error that is not nil.
+func result(t *Token, r *Refusal) (*Token, error) {
 	if r != nil {
 		return nil, r
 	}
@@ -44,8 +56,12 @@ func (v *Verifier) Verify(raw []byte) (*Token, error) {
 }
 
 func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
-	if err := v.check(); err != nil {
-		return nil, &Refusal{Reason: Misconfigured, Text: "the rules for its issuer are not complete", Cause: err}
+	err := v.check()
+	if err == nil && v.Keys == nil {
+		err = errors.New("its issuer judges its tokens")
+	}
+	if err != nil {
+		return nil, misconfigured(err)
 	}
 	now := v.Clock()
 	if r := v.Rules.checkType(p); r != nil {
@@ -60,20 +76,27 @@ func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
 			return nil, r
 		}
 	}
+	t, r := v.token(p)
+	if r != nil {
+		return nil, r
+	}
+	exp, _ := p.time("exp")
+	t.KeyID, t.Algorithm, t.Expires = key.ID, p.alg, exp.Add(v.Rules.Leeway)
+	return t, nil
+}
+
+// token makes a token of what has been checked.
+func (v *Verifier) token(p *parsed) (*Token, *Refusal) {
 	claims, r := v.Rules.context(p)
 	if r != nil {
 		return nil, r
 	}
 	subject, _ := v.Rules.subject(p) // checked above
-	exp, _ := p.time("exp")
 	return &Token{
 		Issuer:      v.Rules.Issuer,
 		Subject:     subject,
-		KeyID:       key.ID,
-		Algorithm:   p.alg,
 		Claims:      claims,
 		Fingerprint: fingerprint(claims),
-		Expires:     exp.Add(v.Rules.Leeway),
 		rules:       &v.Rules,
 		verified:    p.claims,
 	}, nil
@@ -82,6 +105,10 @@ func (v *Verifier) verify(p *parsed) (*Token, *Refusal) {
 // Set is the verifiers of several issuers. A token goes to the verifier of its own issuer and to no other.
 type Set struct {
 	byIssuer map[string]*Verifier
+	opaque   *Verifier // whose issuer judges tokens that are no JWT
+
+	// Openers open encrypted tokens. Nil: there are none.
+	Openers OpenerSource
 }
 
 // NewSet makes a set. Two verifiers for one issuer are an error, and so are rules that do not check.
@@ -98,6 +125,13 @@ func NewSet(verifiers ...*Verifier) (*Set, error) {
 			return nil, fmt.Errorf("issuer %q has two sets of rules", v.Rules.Issuer)
 		}
 		s.byIssuer[v.Rules.Issuer] = v
+		if v.Introspector == nil {
+			continue
+		}
+		if s.opaque != nil {
+			return nil, fmt.Errorf("issuers %q and %q are both asked about tokens, and most of these do not say whose they are", s.opaque.Rules.Issuer, v.Rules.Issuer)
+		}
+		s.opaque = v
 	}
 	return s, nil
 }
@@ -105,7 +139,17 @@ func NewSet(verifiers ...*Verifier) (*Set, error) {
 // Verify returns the token, or a *Refusal that says why not. The issuer that the token names only chooses the verifier;
 // an unknown issuer is refused, and no other verifier is tried (CVE-2021-21378).
 func (s *Set) Verify(raw []byte) (*Token, error) {
+	if s != nil && isEncrypted(raw) && (s.Openers != nil || s.opaque == nil) {
+		inner, r := open(raw, s.Openers)
+		if r != nil {
+			return nil, r
+		}
+		raw = inner
+	}
 	p, wrong := parse(raw)
+	if v := s.asks(p); v != nil {
+		return result(v.ask(raw))
+	}
 	if len(wrong) > 0 {
 		return nil, wrong[0]
 	}
@@ -113,11 +157,7 @@ func (s *Set) Verify(raw []byte) (*Token, error) {
 	if r != nil {
 		return nil, r
 	}
-	t, r := v.verify(p)
-	if r != nil {
-		return nil, r
-	}
-	return t, nil
+	return result(v.verify(p))
 }
 
 func (s *Set) choose(p *parsed) (*Verifier, *Refusal) {

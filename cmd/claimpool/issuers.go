@@ -17,6 +17,8 @@ type issuers struct {
 	verifiers map[string]*token.Verifier
 	files     map[string]*keyset.Files // of those whose keys are in files
 	remotes   map[string]*remote       // of those whose keys are fetched
+	judges    map[string]*introspected // of those who are asked
+	openers   *keyset.Openers          // of encrypted tokens; nil when there are none
 	known     *token.Signatures        // of all; it stays the same over reloads
 }
 
@@ -26,7 +28,12 @@ const maxSignatures = 8192
 // loadIssuers reads the keys of all issuers that are in files. before are those of now, or nil: keys that are fetched from the
 // same place are taken over.
 func loadIssuers(cfg *config.Config, now func() time.Time, before *issuers) (*issuers, error) {
-	is := &issuers{verifiers: map[string]*token.Verifier{}, files: map[string]*keyset.Files{}, remotes: map[string]*remote{}}
+	is := &issuers{verifiers: map[string]*token.Verifier{}, files: map[string]*keyset.Files{}, remotes: map[string]*remote{},
+		judges: map[string]*introspected{}}
+	var err error
+	if is.openers, err = loadOpeners(cfg.DecryptionKeys); err != nil {
+		return nil, fmt.Errorf("decryption_keys: %w", err)
+	}
 	if before != nil {
 		is.known = before.known
 	} else {
@@ -34,15 +41,19 @@ func loadIssuers(cfg *config.Config, now func() time.Time, before *issuers) (*is
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
 		declared := cfg.Issuers[name]
-		source, err := is.source(name, declared, before)
-		if err != nil {
-			return nil, err
-		}
 		rules, err := tokenRules(declared)
 		if err != nil {
 			return nil, fmt.Errorf("issuers.%s: %w", name, err)
 		}
-		v := &token.Verifier{Rules: rules, Keys: source, Clock: now, Known: is.known}
+		v := &token.Verifier{Rules: rules, Clock: now, Known: is.known}
+		if declared.Introspection.URL != "" {
+			v.Introspector, err = is.judge(name, declared, now, before)
+		} else {
+			v.Keys, err = is.source(name, declared, before)
+		}
+		if err != nil {
+			return nil, err
+		}
 		if err := v.Rules.Check(); err != nil {
 			return nil, fmt.Errorf("issuers.%s: %w", name, err)
 		}
@@ -85,7 +96,11 @@ func (is *issuers) set(names ...string) (*token.Set, error) {
 		}
 		list = append(list, v)
 	}
-	return token.NewSet(list...)
+	set, err := token.NewSet(list...)
+	if err == nil && is.openers != nil {
+		set.Openers = is.openers
+	}
+	return set, err
 }
 
 // skipped says which keys are in the files but not used, and why.

@@ -84,6 +84,10 @@ func (s *service) refresh(reported map[string]string) {
 		changed, err := files.Refresh()
 		note("issuers."+name+".keys", changed, err)
 	}
+	if now.issuers.openers != nil {
+		changed, err := now.issuers.openers.Refresh()
+		note("decryption_keys", changed, err)
+	}
 	if now.users != nil {
 		changed, err := now.users.Refresh()
 		note("users_file", changed, err)
