@@ -7,6 +7,7 @@ type Code string
 
 // The SQLSTATEs that the proxy itself sends.
 const (
+	CodeSuccess                Code = "00000" // successful_completion, of a notice
 	CodeWarning                Code = "01000"
 	CodeConnectionException    Code = "08000"
 	CodeConnectionRejected     Code = "08004" // sqlserver_rejected_establishment_of_sqlconnection
@@ -24,6 +25,7 @@ const (
 	CodeIdleSessionTimeout     Code = "57P05"
 	CodeActiveTransaction      Code = "25001"
 	CodeIdleInTransaction      Code = "25P03"
+	CodeTransactionTimeout     Code = "25P04"
 	CodeInvalidParameterValue  Code = "22023"
 	CodeUndefinedObject        Code = "42704"
 	CodeDuplicateStatement     Code = "42P05" // duplicate_prepared_statement

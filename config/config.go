@@ -317,6 +317,9 @@ type Pool struct {
 	// How long a client may wait for a server connection before it is refused.
 	QueueWait time.Duration `yaml:"queue_wait" bounds:"1ms..1h"`
 
+	// How long a client waits for a server connection before it is told so, with a notice (SQLSTATE 00000). 0: it is not told.
+	QueueNotice time.Duration `yaml:"queue_notice" bounds:"0s.."`
+
 	// Who gets an equal part of the pool when clients have to wait: those with the same value of this claim of their tokens,
 	// for example tenant_id. Empty: each identity for itself.
 	ShareBy string `yaml:"share_by"`
@@ -497,6 +500,19 @@ type Limits struct {
 
 	// How long a client may be connected without a transaction before it is disconnected. 0: for ever.
 	IdleTimeout time.Duration `yaml:"idle_timeout" bounds:"0s.."`
+
+	// How long the server may take for a query, or for a batch of the extended protocol with what its client takes to send it. Then it
+	// is cancelled (57014); when that does not help within cancel_timeout, client and server connection are closed. 0: for ever.
+	// This time and the two below are looked at once a second.
+	QueryTimeout time.Duration `yaml:"query_timeout" bounds:"0s.."`
+
+	// How long a transaction may take, the hand-over of its server connection included, before its client and its server
+	// connection are disconnected (25P04). 0: for ever.
+	TransactionTimeout time.Duration `yaml:"transaction_timeout" bounds:"0s.."`
+
+	// How long a request to cancel may take to reach PostgreSQL, and a query to end after query_timeout, before the server connection
+	// is closed.
+	CancelTimeout time.Duration `yaml:"cancel_timeout" bounds:"10ms..10m"`
 
 	// How long a client may be idle inside a transaction, where it holds a server connection, before both are closed.
 	// 0: for ever.

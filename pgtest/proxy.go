@@ -50,6 +50,7 @@ type ProxyOptions struct {
 	Keys       *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
 
 	FailoverWait time.Duration
+	QueueNotice  time.Duration
 
 	Balancers []netip.Prefix // see proxy.Listener
 }
@@ -119,7 +120,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Auth:   a,
 		Limits: o.Limits,
 		Databases: map[string]*proxy.Database{o.Database: {
-			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait,
+			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice,
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role

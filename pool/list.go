@@ -92,3 +92,6 @@ type Ticket struct {
 	passed  int
 	waiting bool
 }
+
+// WaitedFor is how long the client has waited.
+func (t *Ticket) WaitedFor(now time.Time) time.Duration { return now.Sub(t.since) }

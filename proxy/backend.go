@@ -30,9 +30,9 @@ const (
 
 // How long a server may take for what the proxy itself asks of it.
 const (
-	handoverTimeout = 5 * time.Second
-	rollbackTimeout = time.Second
-	cancelTimeout   = 5 * time.Second
+	handoverTimeout      = 5 * time.Second
+	rollbackTimeout      = time.Second
+	defaultCancelTimeout = 5 * time.Second
 )
 
 // maxAttempts is how many servers may fail to be handed over before a request is refused: a neighbour that cancels
@@ -55,8 +55,9 @@ type backend struct {
 	address  string      // where it is, for server.Group
 	timer    *loop.Timer // for what the proxy itself asks
 	heard    time.Time   // when the last reply was complete
-	cancels  int         // cancel requests on their way
-	doubtful bool        // one of them may still arrive
+	clock    clockwork
+	cancels  int  // cancel requests on their way
+	doubtful bool // one of them may still arrive
 	state    serverState
 }
 

@@ -64,7 +64,7 @@ func (s *backend) sendCancel(done chan<- struct{}) {
 	target, h := s.target, s.pool.hub
 	h.proxy.wg.Go(func() {
 		defer close(done)
-		ctx, stop := context.WithTimeout(h.proxy.ctx, cancelTimeout)
+		ctx, stop := context.WithTimeout(h.proxy.ctx, h.proxy.config.Load().Limits.cancelTimeout())
 		defer stop()
 		err := target.Cancel(ctx)
 		h.loop.Post(func() { s.cancelled(err) })

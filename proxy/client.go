@@ -59,6 +59,7 @@ type client struct {
 	kept     bool     // session mode: its server holds its session
 	reminded bool     // it has been told that its token ends soon, or will be
 	reminder bool     // it will be told behind its transaction
+	noticed  bool     // it has been told that it waits
 }
 
 // Data is part of loop.Handler.
@@ -125,7 +126,7 @@ func (c *client) acquire(b []byte, now time.Time) int {
 		h.tickets = append(h.tickets, t)
 		return c.lease(m.Value.(*backend), b, now)
 	case pool.Queued:
-		c.ticket = t
+		c.ticket, c.noticed = t, false
 		c.state = waiting
 		c.conn.Pause()
 		c.pool.grow(now)
@@ -162,6 +163,7 @@ func (c *client) granted(s *backend, now time.Time) {
 func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	c.server, s.client = s, c
 	session := c.pool.pool.Config().Mode == pool.Session
+	s.startClock(now)
 	s.relay.Watch(c.ours())
 	s.relay.Begin(session, s.pool.db.Dialect.Gated() && !session)
 	s.statements.Begin(c.number, c.statements)
@@ -229,6 +231,9 @@ func (c *client) forward(b []byte) int {
 	s := c.server
 	if s.relay.Unsure() && s.relay.Ended() > 0 && !s.relay.InTransaction() && c.expired() {
 		return len(b)
+	}
+	if !s.relay.Busy() {
+		s.clock.asked, s.clock.stopped = c.conn.Loop().Now(), time.Time{}
 	}
 	n, terminate, err := c.send(b)
 	for err == nil && !terminate && s.relay.Held() {

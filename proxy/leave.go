@@ -85,6 +85,10 @@ func (c *client) checkIdle(l *Limits, now time.Time) {
 			Code: claimpool.CodeIdleInTransaction, Message: "terminating connection due to idle-in-transaction timeout",
 			Hint: "Raise limits.transaction_idle_timeout, or end transactions sooner.",
 		})
+	case c.state == relaying:
+		c.checkWork(l, now)
+	case c.state == waiting:
+		c.checkQueue(now)
 	}
 }
 

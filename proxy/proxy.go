@@ -53,6 +53,9 @@ type Database struct {
 	// FailoverWait is how long clients wait for a server while none can be reached. 0: they are refused at once.
 	FailoverWait time.Duration
 
+	// QueueNotice is how long a client waits in the queue before it is told so. 0: it is not.
+	QueueNotice time.Duration
+
 	version atomic.Int64 // of its servers, as server_version_num; 0: not known yet
 }
 
@@ -67,6 +70,9 @@ type Limits struct {
 	LoginTimeout           time.Duration
 	IdleTimeout            time.Duration // 0: none
 	TransactionIdleTimeout time.Duration // 0: none
+	QueryTimeout           time.Duration // 0: none
+	TransactionTimeout     time.Duration // 0: none
+	CancelTimeout          time.Duration // 0: defaultCancelTimeout
 	TokenGrace             time.Duration // how long a client stays, without a transaction, when its token has ended
 	TokenWarning           time.Duration // how long before the end of its token a client is told so; 0: never
 	Overrun                time.Duration // how long a transaction may outlive its client's token; 0: as long as it takes

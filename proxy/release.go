@@ -57,6 +57,7 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 		s.retireBusy(pool.LeftUnsynced)
 	case s.relay.Busy() && goodbye:
 		s.state = finishing
+		s.boundFinish()
 		s.conn.Resume()
 	case s.relay.Busy():
 		s.retireBusy(pool.LeftInQuery)
@@ -94,6 +95,7 @@ func (s *backend) finish(b []byte) int {
 		}
 	}
 	if !s.relay.Busy() && s.relay.Whole() {
+		s.timer.Stop()
 		s.state = serving
 		s.abandoned(false, s.pool.hub.loop.Now())
 	}

@@ -35,19 +35,20 @@ type Relay struct {
 	dropping   bool // the server's message under way is not forwarded
 	unsure     bool
 	fatal      bool
-	notify     bool   // NotificationResponse reaches the client
-	single     bool   // one request at a time
-	held       bool   // a request waits for the answer to the one before it
-	erred      bool   // an error was answered
-	readOnly   bool   // 25006 was answered
-	wiped      bool   // RESET, DISCARD ALL or PREPARE TRANSACTION was answered
-	ended      uint32 // answers with status "idle"
-	fences     int    // that have not been answered; each stands between two requests
-	fencing    bool   // the reply to one of them is next
-	installed  bool   // and says that it has done its work
-	open       bool   // a fence was sent, and the request behind it has not ended yet
-	stopped    bool   // the proxy's own request stands next
-	ours       *Known // requests of the proxy's own; nil: none
+	notify     bool             // NotificationResponse reaches the client
+	single     bool             // one request at a time
+	held       bool             // a request waits for the answer to the one before it
+	erred      bool             // an error was answered
+	readOnly   bool             // 25006 was answered
+	instead    *claimpool.Error // of the next 57014
+	wiped      bool             // RESET, DISCARD ALL or PREPARE TRANSACTION was answered
+	ended      uint32           // answers with status "idle"
+	fences     int              // that have not been answered; each stands between two requests
+	fencing    bool             // the reply to one of them is next
+	installed  bool             // and says that it has done its work
+	open       bool             // a fence was sent, and the request behind it has not ended yet
+	stopped    bool             // the proxy's own request stands next
+	ours       *Known           // requests of the proxy's own; nil: none
 
 	book     *prepared.Server // nil: statements pass as they are
 	named    bool             // the client's next message is for Rewrite
@@ -133,6 +134,12 @@ func (r *Relay) Ended() uint32 { return r.ended }
 
 // ReadOnly reports whether a write was answered with 25006: the client's own transaction was read-only, or the server is a standby.
 func (r *Relay) ReadOnly() bool { return r.readOnly }
+
+// Answered counts the ReadyForQuery messages of the lease.
+func (r *Relay) Answered() uint32 { return r.answered }
+
+// Explain says what the client is to get in place of the next 57014: the proxy has cancelled its query.
+func (r *Relay) Explain(e *claimpool.Error) { r.instead = e }
 
 // Wiped reports whether the client has run RESET or DISCARD ALL, which take the proxy's own settings away too. A function can
 // do the same unseen; whoever does that harms himself.

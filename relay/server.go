@@ -187,6 +187,10 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		if e := r.book.Failed(r.answered, r.acked, &f); e != nil {
 			return Reply{Forward: n, Drop: end - n, Instead: e, Done: len(b) == end}, true, nil
 		}
+		if e := r.instead; e != nil && string(f.Code) == string(claimpool.CodeQueryCanceled) && !r.fatal {
+			r.instead = nil
+			return Reply{Forward: n, Drop: end - n, Instead: e, Done: len(b) == end}, true, nil
+		}
 	case wire.MsgCopyInResponse:
 		if r.fences > 0 { // the server takes the fence for COPY data that it does not know
 			return Reply{Forward: n}, true, violation("request behind a COPY that had not begun")

@@ -71,6 +71,7 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 		ClientsPerRole: cfg.Limits.ClientsPerRole, ClientsPerIdentity: cfg.Limits.ClientsPerIdentity,
 		ClientsPerAddress: cfg.Limits.ClientsPerAddress, MaxLogins: cfg.Limits.MaxLogins, LoginTimeout: cfg.Limits.LoginTimeout,
 		IdleTimeout: cfg.Limits.IdleTimeout, TransactionIdleTimeout: cfg.Limits.TransactionIdleTimeout,
+		QueryTimeout: cfg.Limits.QueryTimeout, TransactionTimeout: cfg.Limits.TransactionTimeout, CancelTimeout: cfg.Limits.CancelTimeout,
 		TokenGrace: cfg.Limits.TokenGrace, TokenWarning: cfg.Limits.TokenWarning, Overrun: cfg.Limits.TokenOverrun,
 	}}
 	for name, declared := range cfg.Databases {
@@ -147,7 +148,7 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
-	db.FailoverWait = d.Pool.FailoverWait
+	db.FailoverWait, db.QueueNotice = d.Pool.FailoverWait, d.Pool.QueueNotice
 	keys, group, fetched := b.clientKeys, groupOf(d), new(credentials)
 	db.Server = func(role string) (*server.Config, error) {
 		cfg, err := serverConfig(name, d, role, group)
