@@ -47,6 +47,7 @@ type Identity struct {
 	Role    string    // the permanent database role that serves it
 	Claims  Claims    // what the trusted context carries; nil means that there is none
 	Expires time.Time // zero means never
+	Proof   Proof     // what can be revoked before that
 
 	// Token is what it was proved with, where the client's database hands it on to its servers; else nil.
 	Token Secret
@@ -109,7 +110,7 @@ func (id *Identity) Continuing(before *Identity) *Identity {
 // Equal reports whether two identities are the same in everything, the times of their tokens included.
 func (id *Identity) Equal(other *Identity) bool {
 	return id.key == other.key && id.Rule == other.Rule && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
-		(id.Claims == nil) == (other.Claims == nil) && (id.Token == nil) == (other.Token == nil)
+		(id.Claims == nil) == (other.Claims == nil) && (id.Token == nil) == (other.Token == nil) && id.Proof.Equal(&other.Proof)
 }
 
 // Expired reports whether the identity's proof is no longer valid at the given moment.

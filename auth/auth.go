@@ -60,6 +60,9 @@ type Config struct {
 	// name; else they would give unknown users away. Nil makes a new one for each Authenticator.
 	Seed claimpool.Secret
 
+	// Revocations are asked about everybody whose proof holds. Nil: nobody is signed out before the end of his token.
+	Revocations Revocations
+
 	Clock func() time.Time // nil means time.Now
 	Rand  io.Reader        // nil means crypto/rand
 }
@@ -72,6 +75,7 @@ type Authenticator struct {
 	clock    func() time.Time
 	jit      map[string]*JIT
 	throttle *throttle
+	revoked  Revocations // nil when there are none
 }
 
 // New makes an Authenticator. Rules that could never work, or that would let in more people than they seem to, are errors.
@@ -84,7 +88,7 @@ func New(cfg Config) (*Authenticator, error) {
 			return nil, fmt.Errorf("rule %q: %w", cfg.Rules[i].Name, err)
 		}
 	}
-	a := &Authenticator{rules: cfg.Rules, seed: cfg.Seed, rand: cfg.Rand}
+	a := &Authenticator{rules: cfg.Rules, seed: cfg.Seed, rand: cfg.Rand, revoked: cfg.Revocations}
 	if a.rand == nil {
 		a.rand = rand.Reader
 	}

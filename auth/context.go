@@ -26,7 +26,7 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 	if err != nil {
 		return nil, refusedToken(err)
 	}
-	return claimpool.NewIdentity(id.Method, tok.Issuer, tok.Subject, id.Role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+	return identityOf(tok, id.Method, id.Role), nil
 }
 
 // Renew makes the identity of a client that hands in a fresh token. The rule that let the client in, as it stands now, says
@@ -34,6 +34,9 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 // *claimpool.Error for the client.
 func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret) (*claimpool.Identity, error) {
 	next, err := a.renew(id, raw)
+	if err == nil {
+		err = signedOut(a.revoked, next)
+	}
 	if err != nil {
 		return nil, refusedToken(err)
 	}
@@ -63,7 +66,7 @@ func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret) (*cl
 			return nil, errors.Join(errors.New("it does not give the role of the one before"), err)
 		}
 	}
-	return claimpool.NewIdentity(id.Method, tok.Issuer, tok.Subject, id.Role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+	return identityOf(tok, id.Method, id.Role), nil
 }
 
 // renewer gives who verifies the fresh tokens of an identity.

@@ -37,6 +37,10 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	loginProof(id)
+	if err := signedOut(x.auth.revoked, id); err != nil {
+		return nil, err
+	}
 	id.Rule = x.rule.Name
 	return id, nil
 }

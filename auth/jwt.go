@@ -43,5 +43,12 @@ func (x *exchange) token(raw []byte, m claimpool.Method) (*claimpool.Identity, e
 	if err != nil {
 		return nil, err
 	}
-	return claimpool.NewIdentity(m, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires), nil
+	return identityOf(tok, m, role), nil
+}
+
+// identityOf makes the identity of a verified token.
+func identityOf(tok *token.Token, m claimpool.Method, role string) *claimpool.Identity {
+	id := claimpool.NewIdentity(m, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires)
+	id.Proof = tok.Proof
+	return id
 }

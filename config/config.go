@@ -53,6 +53,15 @@ type Config struct {
 	// Bounds that keep one client, or many, from taking everything.
 	Limits Limits `yaml:"limits" reload:"yes"`
 
+	// Who is signed out before the end of his token, for all proxies.
+	Revocation Revocation `yaml:"revocation" reload:"no"`
+
+	// An endpoint for administrators and their programs, by HTTP: to revoke, and to see what is revoked.
+	Admin Admin `yaml:"admin" reload:"no"`
+
+	// Where issuers tell of logouts (OpenID Connect Back-Channel Logout), by HTTP.
+	Logout Logout `yaml:"logout" reload:"no"`
+
 	// How repeated failed logins are slowed down.
 	Throttle Throttle `yaml:"throttle" reload:"yes"`
 
@@ -154,6 +163,9 @@ type Issuer struct {
 	// An expression (CEL) that gives the claims that the database sees, such as "{'sub': claims.sub, 'tenant_id': claims.org.id}".
 	// Empty: all of them.
 	Context string `yaml:"context"`
+
+	// What its logout tokens must say; for the top-level "logout".
+	Logout IssuerLogout `yaml:"logout"`
 }
 
 // KeyFile is a file with keys that verify signatures.

@@ -18,6 +18,11 @@ func Default() *Config {
 			CancelTimeout: 5 * time.Second,
 			DrainTimeout:  30 * time.Second,
 		},
+		Revocation: Revocation{
+			Keep: 24 * time.Hour, StaleAfter: 30 * time.Second, WhenStale: "refuse", PollInterval: time.Second,
+		},
+		Admin:         Admin{TLS: TLS{MinVersion: "1.2"}},
+		Logout:        Logout{TLS: TLS{MinVersion: "1.2"}},
 		Throttle:      Throttle{Failures: 20, Window: time.Minute},
 		Log:           Log{Format: "text", Level: "info"},
 		WatchInterval: 5 * time.Second,

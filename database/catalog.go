@@ -57,7 +57,13 @@ var everywhere = []string{
 	// What the packs vault and ticket keep is for their functions alone, and whoever may call the wrong ones is whoever he wants.
 	`select format('%s on %s is granted to %s', a.privilege_type, c.oid::regclass, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
 	from pg_namespace n join pg_class c on relnamespace = n.oid, aclexplode(relacl) a
-	where nspname in ('claimpool_vault', 'claimpool_ticket') and pg_get_userbyid(nspowner) = 'claimpool_owner' and grantee <> relowner`,
+	where nspname in ('claimpool_vault', 'claimpool_ticket', 'claimpool_revocation') and pg_get_userbyid(nspowner) = 'claimpool_owner' and grantee <> relowner`,
+	`select format('role %I may call %s: its clients could sign others out, and see who was', rolname, p.oid::regprocedure)
+	from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
+	where nspname = 'claimpool_revocation' and pg_get_userbyid(nspowner) = 'claimpool_owner'
+	and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute') order by 1`,
+	`select 'role claimpool_revocation may log in or is a superuser: give it members in place of that' from pg_roles
+	where rolname = 'claimpool_revocation' and (rolcanlogin or rolsuper)`,
 	`select format('role %I may call %s, and so become anybody', rolname, p.oid::regprocedure) from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
 	where nspname in ('claimpool_vault', 'claimpool_ticket') and pg_get_userbyid(nspowner) = 'claimpool_owner'
 	and proname in ('open', 'set_account', 'put', 'sign', 'mac') and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute')
@@ -77,10 +83,10 @@ var everywhere = []string{
 
 	// The schemas of packs are looked at only where they are ours.
 	`select format('function %s does not belong to claimpool_owner', p.oid::regprocedure) from ours, pg_namespace n, pg_proc p
-	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
 	`select format('CREATE on schema %I is granted to %s', nspname, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
 	from ours, pg_namespace n, aclexplode(nspacl) a
-	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
 
 	// Every client may set request.jwt.claims: who decides by it lets everybody choose who he is.
 	`select format('policy %I on %s reads request.jwt.*, which every client may set: use jwt(), or request.setting() of the pack postgrest',

@@ -21,7 +21,7 @@ const Version = 1
 type Options struct {
 	API   string   // the schema for jwt(), jwt(text) and jwt_required(text); "public" when empty
 	KeyID string   // the name of the first key; "k1" when empty
-	With  []string // packs: supabase, neon, postgrest, vault, ticket, lookup
+	With  []string // packs: supabase, neon, postgrest, vault, ticket, lookup, revocation
 
 	// Unlogged keeps the sessions of a new pack vault in an unlogged table: faster to open and to end, and gone after a crash.
 	Unlogged bool
@@ -196,6 +196,7 @@ func PlanRemove(ctx context.Context, conn *pgx.Conn) (*Plan, error) {
 		last = append(last, revokeLookup)
 	}
 	done(last...)
+	p.removeRoles(s)
 	if !s.elsewhere {
 		p.add("the owner, which no other database needs", "DROP ROLE claimpool_owner;")
 	}

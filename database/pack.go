@@ -14,21 +14,25 @@ type pack struct {
 	schema    string
 	functions []string // the first one tells whether the pack is there
 	tables    []string // with all that belongs to them
+	role      string   // who may use it, a role without login; empty: no role of its own
 }
 
 var packs = []pack{
-	{"supabase", "auth", []string{"auth.role()", "auth.email()"}, nil},
-	{"neon", "auth", []string{"auth.session()", "auth.user_id()", "auth.organization_id()", "auth.organization()"}, nil},
-	{"postgrest", "request", []string{"request.setting(text, boolean)", "request.refuse(text)"}, nil},
+	{"supabase", "auth", []string{"auth.role()", "auth.email()"}, nil, ""},
+	{"neon", "auth", []string{"auth.session()", "auth.user_id()", "auth.organization_id()", "auth.organization()"}, nil, ""},
+	{"postgrest", "request", []string{"request.setting(text, boolean)", "request.refuse(text)"}, nil, ""},
 	{"vault", "claimpool_vault", qualify("claimpool_vault",
 		"claim(text)", "claims()", "resume(text, boolean)", "find(text)", "logout(text)", "login(text, text)",
 		"open(jsonb, name, interval)", "set_account(text, text, jsonb, interval)", "remove_account(text)", "list()",
 		"revoke(bigint)", "revoke_all(text)", "put(jsonb, name, interval)", "check_claims(jsonb, interval)",
-		"stretch(text, bytea)", "admit(text)"), qualify("claimpool_vault", "sessions", "accounts")},
+		"stretch(text, bytea)", "admit(text)"), qualify("claimpool_vault", "sessions", "accounts"), ""},
 	{"ticket", "claimpool_ticket", qualify("claimpool_ticket",
 		"claim(text)", "claims()", "present(text, boolean)", "find(text)", "sign(jsonb, name, interval, text)",
-		"mac(bytea, bytea, text)", "connection()", "rotate()"), qualify("claimpool_ticket", "keys")},
-	{"lookup", "claimpool_lookup", qualify("claimpool_lookup", "password(text)"), nil},
+		"mac(bytea, bytea, text)", "connection()", "rotate()"), qualify("claimpool_ticket", "keys"), ""},
+	{"lookup", "claimpool_lookup", qualify("claimpool_lookup", "password(text)"), nil, ""},
+	{"revocation", "claimpool_revocation", qualify("claimpool_revocation",
+		"revoke(text[], bytea[], text, text, timestamptz, text, bytea)", "since(bigint)", "forget(interval)"),
+		qualify("claimpool_revocation", "revocations"), "claimpool_revocation"},
 }
 
 func qualify(schema string, names ...string) []string {
@@ -50,6 +54,7 @@ var packSchemas = []packSchema{
 	{"claimpool_vault", "", nil},
 	{"claimpool_ticket", "", nil},
 	{"claimpool_lookup", "", nil},
+	{"claimpool_revocation", "", nil},
 }
 
 // What the pack lookup reads. Only a superuser may give that, and take it back.
@@ -69,7 +74,7 @@ func (s *State) missingPacks(names []string) (list []pack, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(packs, func(p pack) bool { return p.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault, ticket and lookup are", name)
+			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault, ticket, lookup and revocation are", name)
 		}
 		p := packs[i]
 		if name == "lookup" && !s.superuser {
@@ -95,6 +100,11 @@ func (p *Plan) addPackSchemas(s *State, list []pack) {
 	}
 	if slices.ContainsFunc(list, func(q pack) bool { return q.name == "lookup" }) {
 		p.add("what the pack lookup reads", grantLookup)
+	}
+	for _, q := range list {
+		if q.role != "" {
+			p.add("who may use the pack "+q.name+", a role without login", file("role_"+q.name+".sql", s.API))
+		}
 	}
 }
 
@@ -134,5 +144,14 @@ func (p *Plan) removePacks(s *State) {
 			sql = "DROP FUNCTION " + strings.Join(schema.functions, ", ") + ";\n" + sql
 		}
 		p.add("the schema of packs", sql)
+	}
+}
+
+// removeRoles plans to drop the roles of packs that no other database needs, as ourselves.
+func (p *Plan) removeRoles(s *State) {
+	for _, q := range packs {
+		if q.role != "" && slices.Contains(s.Packs, q.name) {
+			p.add("who may use the pack "+q.name, file("remove_role_"+q.name+".sql", s.API))
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/proxy"
+	"github.com/claimpool/claimpool/revocation"
 	"github.com/claimpool/claimpool/scram"
 	"github.com/claimpool/claimpool/server"
 	"github.com/claimpool/claimpool/token"
@@ -53,6 +54,8 @@ type ProxyOptions struct {
 	QueueNotice  time.Duration
 
 	Balancers []netip.Prefix // see proxy.Listener
+
+	Revocations *revocation.Set // nil: nobody is signed out
 }
 
 // LogBuffer collects a log.
@@ -112,7 +115,11 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 			Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret(o.Password), nil },
 		}
 	}
-	a, err := auth.New(auth.Config{Rules: o.Rules, JIT: o.JIT})
+	rules := auth.Config{Rules: o.Rules, JIT: o.JIT}
+	if o.Revocations != nil {
+		rules.Revocations = o.Revocations
+	}
+	a, err := auth.New(rules)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,10 +145,14 @@ func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
 	p := &Proxy{Log: &LogBuffer{}, CA: NewCA(t)}
 	var err error
-	p.Proxy, err = proxy.New(o.Config(t), proxy.Options{
+	opts := proxy.Options{
 		Loops: o.Loops,
 		Log:   slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	if o.Revocations != nil {
+		opts.Revocations = o.Revocations
+	}
+	p.Proxy, err = proxy.New(o.Config(t), opts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ type client struct {
 	ticket   *pool.Ticket // in waiting
 	seats    []seat       // in the proxy's census
 	number   uint64
-	since    time.Duration // when it logged in, as hub.clock tells
+	since    time.Duration // when its login began, as hub.clock tells
 	active   time.Duration // the end of its last transaction
 	solo     relay.Solo
 
@@ -98,6 +98,11 @@ func (c *client) begin(b []byte) int {
 		c.fatal(errRemoved)
 		return len(b)
 	}
+	if c.pool.hub.outdated() {
+		if c.pool.hub.signOut(); c.state == left {
+			return len(b)
+		}
+	}
 	if relay.Begins(b[drop:], c.ours()) {
 		return drop + c.takeToken(b[drop:], now)
 	}
@@ -141,7 +146,7 @@ func (c *client) acquire(b []byte, now time.Time) int {
 func (c *client) granted(s *backend, now time.Time) {
 	c.pool.hub.tickets = append(c.pool.hub.tickets, c.ticket)
 	c.ticket = nil
-	if c.identity.Expired(now) { // while it waited: begin shows the request again, and refuses it
+	if c.identity.Expired(now) || c.pool.hub.outdated() && c.signedOut() { // while it waited: begin shows the request again, and refuses it
 		c.state = idle
 		s.release(now)
 		if c.greeting != greeted {

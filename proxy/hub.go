@@ -14,18 +14,20 @@ import (
 // nothing on the way of a transaction crosses between loops (docs/adr/0001-a-pool-belongs-to-a-loop.md). All fields belong
 // to the loop's goroutine.
 type hub struct {
-	proxy     *Proxy
-	loop      *loop.Loop
-	pools     map[poolKey]*sharedPool
-	clients   []*client
-	intern    trusted.Intern
-	tickets   []*pool.Ticket // unused ones
-	born      time.Time
-	scratch   []byte // for building hand-overs
-	rewritten []byte // for requests that name statements
-	draining  bool
-	ended     bool
-	tidies    bool // one hub of the proxy does that for all
+	proxy      *Proxy
+	loop       *loop.Loop
+	pools      map[poolKey]*sharedPool
+	clients    []*client
+	intern     trusted.Intern
+	tickets    []*pool.Ticket // unused ones
+	born       time.Time
+	scratch    []byte // for building hand-overs
+	rewritten  []byte // for requests that name statements
+	draining   bool
+	finishing  []*backend // may be done already; see finished
+	generation uint64     // of the revocations, when all clients were last looked at
+	ended      bool
+	tidies     bool // one hub of the proxy does that for all
 }
 
 // sweepInterval is how often idle servers and clients are looked at. Their times are limits, not appointments.
@@ -39,8 +41,7 @@ func newHub(p *Proxy, l *loop.Loop, tidies bool) *hub {
 
 // adopt takes over a client that has logged in.
 func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, settings [][2]string) {
-	c.since = h.clock()
-	c.active = c.since
+	c.active = h.clock()
 	c.settings = h.intern.Of(settings)
 	c.entry = c.pool.pool.Enter(c.identity.Key(), c.identity.Share(c.pool.db.ShareBy))
 	c.shareIdentity()
@@ -53,6 +54,7 @@ func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, setti
 	}
 	c.conn = conn
 	switch {
+	case c.signOut():
 	case h.draining:
 		c.farewell(errStopping)
 	case c.greeting != greeted:
@@ -94,6 +96,7 @@ func (h *hub) sweep() {
 	for _, sp := range h.pools {
 		sp.sweep(now)
 	}
+	h.finished()
 	if h.tidies {
 		h.proxy.tidy()
 	}

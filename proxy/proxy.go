@@ -83,6 +83,9 @@ type Options struct {
 	Loops int // 0: chosen by the number of cores
 	Log   *slog.Logger
 	Rand  io.Reader // nil: crypto/rand
+
+	// Revocations say who has been signed out. Nil: nobody is.
+	Revocations Revocations
 }
 
 // Listener is one place where clients come in.
@@ -98,18 +101,19 @@ type Listener struct {
 
 // Proxy serves clients. Make it with New, start it with Serve.
 type Proxy struct {
-	log    *slog.Logger
-	rand   io.Reader
-	config atomic.Pointer[Config]
-	hubs   []*hub
-	keys   keyring
-	census census
-	slots  chan struct{} // one for each login that is worked on
-	count  atomic.Int64  // clients alive
-	number atomic.Uint64 // of the last client
-	loops  sync.WaitGroup
-	wg     sync.WaitGroup // what works for the loops: openings and cancels
-	logins sync.WaitGroup
+	log     *slog.Logger
+	rand    io.Reader
+	revoked Revocations // nil when there are none
+	config  atomic.Pointer[Config]
+	hubs    []*hub
+	keys    keyring
+	census  census
+	slots   chan struct{} // one for each login that is worked on
+	count   atomic.Int64  // clients alive
+	number  atomic.Uint64 // of the last client
+	loops   sync.WaitGroup
+	wg      sync.WaitGroup // what works for the loops: openings and cancels
+	logins  sync.WaitGroup
 
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
 
@@ -135,7 +139,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if cfg == nil || cfg.Auth == nil {
 		return nil, errors.New("proxy without rules")
 	}
-	p := &Proxy{log: opts.Log, rand: opts.Rand, pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}}
+	p := &Proxy{log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}

@@ -58,6 +58,7 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 	case s.relay.Busy() && goodbye:
 		s.state = finishing
 		s.boundFinish()
+		s.pool.hub.finish(s)
 		s.conn.Resume()
 	case s.relay.Busy():
 		s.retireBusy(pool.LeftInQuery)

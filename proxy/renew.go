@@ -67,6 +67,9 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 		return
 	}
 	c.become(next)
+	if c.signOut() { // while it was verified
+		return
+	}
 	h := c.pool.hub
 	h.proxy.log.Info("token renewed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(), claimpool.LogIdentity, next)
 	c.conn.Discard(st.Len)

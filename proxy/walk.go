@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/auth"
@@ -32,6 +33,7 @@ type visitor struct {
 	identity *claimpool.Identity
 	pool     *sharedPool
 	seats    []seat
+	began    time.Time // the login: who is signed out from then on is meant
 }
 
 // errDone says that a connection had no client in it (a cancel request): there is nobody to tell anything.
@@ -47,7 +49,7 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	}
 	settings, token, bad := clientSettings(v.hello.Startup)
 	defer token.Clear()
-	v.request.Context = token
+	v.request.Context, v.began = token, time.Now()
 	settings = v.askedForJIT(cfg.Auth, settings)
 	v.identity, err = cfg.Auth.Authenticate(ctx, v.request, v) // steps 2 to 5
 	if err != nil {
@@ -178,7 +180,7 @@ func (v *visitor) Waiting() (over func()) { return v.conn.slot.waiting() }
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 	c := &client{
-		number: v.number, identity: v.identity, pool: v.pool, seats: v.seats,
+		number: v.number, identity: v.identity, pool: v.pool, seats: v.seats, since: v.began.Sub(v.pool.hub.born),
 		long: v.hello.Startup.Version != wire.Version30,
 	}
 	welcome := wire.AppendAuthOK(nil)

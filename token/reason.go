@@ -29,6 +29,7 @@ const (
 	WrongAudience    Reason = "wrong_audience"    // "aud" does not name us
 	ConditionFailed  Reason = "condition_failed"  // an expression of the configuration does not accept its claims
 	RoleNotAllowed   Reason = "role_not_allowed"  // the role rule does not give the role that was asked for
+	Revoked          Reason = "revoked"           // it, its session or its subject has been signed out
 )
 
 var advice = map[Reason]string{
@@ -55,6 +56,7 @@ var advice = map[Reason]string{
 	LifetimeTooLong:  "Ask the issuer for a shorter one, or raise max_lifetime.",
 	WrongAudience:    `Ask the issuer for a token for this service, or add the token's "aud" to the issuer's audience.`,
 	ConditionFailed:  "Compare the claims with the issuer's conditions and context; a claim that may be absent needs has(claims.NAME).",
+	Revoked:          "Log in at the issuer again, for a new token.",
 	RoleNotAllowed:   "Connect with the user name that the token allows, or change the issuer's role rule.",
 }
 

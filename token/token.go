@@ -30,6 +30,9 @@ type Token struct {
 	// Expires is "exp" plus the leeway: the moment from which the token is worth nothing.
 	Expires time.Time
 
+	// Proof is what the token can be revoked by, whatever the expression for the context has left of its claims.
+	Proof claimpool.Proof
+
 	rules    *Rules
 	verified []byte // the payload, for the role
 }

@@ -97,6 +97,7 @@ func (v *Verifier) token(p *parsed) (*Token, *Refusal) {
 		Subject:     subject,
 		Claims:      claims,
 		Fingerprint: fingerprint(claims),
+		Proof:       p.proof(v.Rules.Issuer, subject),
 		rules:       &v.Rules,
 		verified:    p.claims,
 	}, nil

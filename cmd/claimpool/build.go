@@ -29,6 +29,7 @@ type built struct {
 	users    *auth.Userlist    // nil without a users file
 	keys     map[string][]byte // the context keys as read, by database
 	seed     claimpool.Secret  // of the decoys; it stays the same over reloads
+	revoked  *revocations      // nil without a table of revocations
 	jit      jitAPIs
 
 	lookups    map[string]*server.Lookup // by database
@@ -57,7 +58,9 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 	}
 	b.clientKeys = new(auth.Keys)
 	if before != nil {
-		b.seed, b.clientKeys = before.seed, before.clientKeys
+		b.seed, b.clientKeys, b.revoked = before.seed, before.clientKeys, before.revoked
+	} else if b.revoked, err = newRevocations(cfg.Revocation, now); err != nil {
+		return nil, err
 	}
 	if b.jit, err = loadJIT(cfg, now, before); err != nil {
 		return nil, err
@@ -118,10 +121,14 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 	if b.seed == nil {
 		b.seed = newSeed()
 	}
-	return auth.New(auth.Config{
+	made := auth.Config{
 		Rules: rules, Seed: b.seed, Clock: now, JIT: b.jit.byDatabase(),
 		Throttle: auth.Throttle{Failures: cfg.Throttle.Failures, Window: cfg.Throttle.Window},
-	})
+	}
+	if b.revoked != nil {
+		made.Revocations = b.revoked.set
+	}
+	return auth.New(made)
 }
 
 // database makes one database, or takes it over from before.

@@ -20,6 +20,7 @@ type commands struct {
 	Check   checkCommand   `cmd:"" help:"Check a configuration file, without a database."`
 	Explain explainCommand `cmd:"" help:"Explain a setting of the configuration file."`
 	Token   tokenCommands  `cmd:"" help:"Make and inspect tokens and their keys."`
+	Revoke  revokeCommands `cmd:"" help:"Sign people out before the end of their tokens."`
 	DB      dbCommands     `cmd:"" name:"db" help:"Install what a database needs to see claims, look at it, remove it."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

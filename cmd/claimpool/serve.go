@@ -22,7 +22,8 @@ import (
 // service is a proxy that runs with its configuration.
 type service struct {
 	env   *environment
-	path  string // of the configuration file; empty when flags made it
+	ctx   context.Context // ends with the service
+	path  string          // of the configuration file; empty when flags made it
 	log   *slog.Logger
 	level *slog.LevelVar
 	proxy *proxy.Proxy
@@ -40,7 +41,9 @@ func serve(env *environment, path string, cfg *config.Config) error {
 		return usage("claimpool does not run as root, because it talks to strangers: start it as another user,\n" +
 			"  for example: setpriv --reuid=nobody --regid=nogroup --clear-groups claimpool serve …")
 	}
-	s := &service{env: env, path: path, level: new(slog.LevelVar)}
+	ctx, cancel := context.WithCancel(env.ctx)
+	defer cancel()
+	s := &service{env: env, ctx: ctx, path: path, level: new(slog.LevelVar)}
 	s.log = newLogger(env.err, cfg.Log, s.level)
 	signals := make(chan os.Signal, 4) // from here on a SIGHUP is no end
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
@@ -48,7 +51,7 @@ func serve(env *environment, path string, cfg *config.Config) error {
 	if err := s.start(cfg); err != nil {
 		return err
 	}
-	return s.wait(signals)
+	return s.wait(signals, cancel)
 }
 
 // newLogger makes the log; level can be changed later.
@@ -93,8 +96,15 @@ func (s *service) start(cfg *config.Config) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	s.certs = certs
-	if s.proxy, err = proxy.New(b.proxy, proxy.Options{Loops: cfg.Loops, Log: s.log}); err != nil {
+	opts := proxy.Options{Loops: cfg.Loops, Log: s.log}
+	if b.revoked != nil {
+		opts.Revocations = b.revoked.set
+	}
+	if s.proxy, err = proxy.New(b.proxy, opts); err != nil {
 		return err
+	}
+	if b.revoked != nil {
+		b.revoked.follow(s.ctx, &s.wg, cfg.Revocation.PollInterval, s.proxy.SignOut, s.log)
 	}
 	for _, l := range listeners {
 		s.log.Info("listening", claimpool.LogAddr, l.Addr().String())
@@ -109,8 +119,8 @@ func (s *service) start(cfg *config.Config) error {
 
 // wait serves until a signal or the end of the environment. SIGTERM lets transactions end, SIGINT does not, and neither
 // does a second SIGTERM. SIGHUP reads the configuration again.
-func (s *service) wait(signals <-chan os.Signal) error {
-	ctx, cancel := context.WithCancel(s.env.ctx)
+func (s *service) wait(signals <-chan os.Signal, cancel context.CancelFunc) error {
+	ctx := s.ctx
 	defer func() { s.now.issuers.close(nil); s.now.closeLookups(nil) }() // nobody reloads any more
 	defer s.wg.Wait()
 	defer s.proxy.Close()

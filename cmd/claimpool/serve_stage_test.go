@@ -129,7 +129,7 @@ func (s *stage) configure() {
 listen: ["127.0.0.1:0", "unix:%[1]s/sock"]
 tls: {cert_file: server.crt, key_file: server.key}
 issuers:
-  test: {issuer: "https://issuer.test", audience: claimpool, keys: [{file: issuer.pem, kid: k1}], role: {from: fixed, value: %[2]s}}
+  test: {issuer: "https://issuer.test", audience: claimpool, keys: [{file: issuer.pem, kid: k1}], role: {from: fixed, value: %[2]s}%[12]s}
 %[9]srules:
 %[11]s  - {method: jwt, users: %[2]s}
   - {method: trust, users: [nobody], tls: any, role: %[2]s}
@@ -146,7 +146,7 @@ log: {format: json, level: %[7]s}
 watch_interval: 100ms
 %[8]s
 `, s.dir, s.role, s.cluster.Address(), s.database, s.settings["size"], s.settings["drain"], s.settings["level"], s.settings["more"], s.settings["issuers"],
-		s.settings["database"], s.settings["rules"]))
+		s.settings["database"], s.settings["rules"], s.settings["lifetime"]))
 }
 
 // serve starts the proxy and waits until it listens.

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/database"
+)
+
+// withRevocations puts the pack into the stage's database and the settings into its configuration, and gives the connection string
+// of an administrator.
+func (s *stage) withRevocations() (dsn string) {
+	s.t.Helper()
+	admin := s.cluster.Connect(s.t, s.database, cluster.Superuser, "")
+	plan, err := database.PlanInstall(s.t.Context(), admin, database.Options{With: []string{"revocation"}})
+	if err == nil {
+		_, err = plan.Run(s.t.Context(), admin)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	door, password := s.cluster.NewRole(s.t)
+	s.cluster.Exec(s.t, s.database, "GRANT claimpool_revocation TO "+pgx.Identifier{door}.Sanitize())
+	s.put("door.password", []byte(password+"\n"))
+	host, port, _ := strings.Cut(s.cluster.Address(), ":")
+	s.settings["more"] += fmt.Sprintf("revocation: {dsn: 'host=%s port=%s dbname=%s user=%s', password: {file: door.password}}\n", host, port, s.database, door)
+	s.settings["lifetime"] = ", max_lifetime: 1h"
+	return s.cluster.DSN(s.database, door, password)
+}
+
+// sibling is the same stage in a folder of its own, for one more proxy.
+func (s *stage) sibling() *stage {
+	s.t.Helper()
+	dir, err := os.MkdirTemp("", "claimpool-serve-")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { os.RemoveAll(dir) })
+	next := *s
+	next.dir = dir
+	for _, name := range []string{"password", "server.key", "server.crt", "issuer.pem", "context.key", "door.password"} {
+		data, err := os.ReadFile(filepath.Join(s.dir, name))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		next.put(name, data)
+	}
+	return &next
+}
+
+// Two proxies follow one table: a command signs a person out at both, and a third that starts later knows it too.
+func TestServeRevocations(t *testing.T) {
+	s := newStage(t)
+	dsn := s.withRevocations()
+	a, b := s.serve(), s.sibling().serve()
+	ada, neighbour := s.login(a, "t1"), s.login(b, "t2")
+	other, err := s.dial(b, s.role, s.issuer.Mint("other", nil), "server.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	env := &environment{ctx: t.Context(), out: &out, err: &errs}
+	if status := run(env, []string{"revoke", "subject", "someone", "--issuer", "https://issuer.test", "--reason", "a test", "--dsn", dsn}); status != statusOK {
+		t.Fatal(errs.String())
+	}
+	for i, p := range []*process{a, b} {
+		if line := p.await("connection ended", 1); line["sqlstate"] != "28000" || line["reason"] != "you have been signed out" {
+			t.Errorf("proxy %d: %v", i, line)
+		}
+	}
+	for _, c := range []*pgx.Conn{ada, neighbour} {
+		if _, err := c.Exec(t.Context(), "SELECT 1"); err == nil {
+			t.Error("still served")
+		}
+	}
+	if got := s.one(other, "SELECT 'here'"); got != "here" {
+		t.Error(got)
+	}
+	a.signal(syscall.SIGHUP) // a reload forgets nobody
+	c := s.sibling().serve()
+	for i, p := range []*process{a, b, c} {
+		if _, err := s.dial(p, s.role, s.issuer.Mint("someone", nil), "server.test"); err == nil || !strings.Contains(err.Error(), "28P01") {
+			t.Errorf("proxy %d: %v", i, err)
+		}
+		if line := p.await("connection refused", 1); !strings.Contains(fmt.Sprint(line["reason"]), "revoked") {
+			t.Errorf("proxy %d: %v", i, line)
+		}
+	}
+	if status := run(env, []string{"revoke", "list", "--dsn", dsn}); status != statusOK || !strings.Contains(out.String(), `by `) || !strings.Contains(out.String(), `"a test"`) {
+		t.Errorf("%s%s", out.String(), errs.String())
+	}
+	for _, args := range [][]string{{"token"}, {"token", "j"}, {"token", "--hash", "ab"}, {"session", "s"}} {
+		if status := run(env, append(append([]string{"revoke"}, args...), "--dsn", dsn)); status != statusUsage {
+			t.Errorf("%v: %d", args, status)
+		}
+	}
+}
+
+// While the table cannot be read nobody logs in, and the log says why.
+func TestServeWithoutItsRevocations(t *testing.T) {
+	s := newStage(t)
+	s.withRevocations()
+	s.put("door.password", []byte("wrong\n"))
+	p := s.serve()
+	_, err := s.dial(p, s.role, s.issuer.Mint("someone", nil), "server.test")
+	if err == nil || !strings.Contains(err.Error(), "57P03") {
+		t.Errorf("got %v", err)
+	}
+	p.await("the revocations cannot be read: logins are refused when that lasts, unless revocation.when_stale is serve", 1)
+	if line := p.await("connection refused", 1); !strings.Contains(fmt.Sprint(line["reason"]), "could not be read") {
+		t.Error(line)
+	}
+}

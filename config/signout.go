@@ -1,0 +1,160 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Revocation is the table of those who are signed out before the end of their tokens.
+type Revocation struct {
+	// The database with the table that "claimpool db install --with revocation" made, as for psql:
+	// "postgres://claimpool_proxy@db.example.com/app?sslmode=verify-full". The role must be a member of claimpool_revocation, and
+	// no pool may use it. Directly, not through a pooler. Empty: nobody can be signed out. What is missing comes from PGHOST, PGSSLROOTCERT and so on.
+	DSN string `yaml:"dsn" short:"yes"`
+
+	// Where the role's password is.
+	Password Secret `yaml:"password"`
+
+	// How long a revocation is kept: as long as the longest token lives, so every issuer needs a max_lifetime that is not longer.
+	Keep time.Duration `yaml:"keep" bounds:"1m..8760h"`
+
+	// How long the table may be out of reach before "when_stale" counts. A start waits up to 5s for the first look.
+	StaleAfter time.Duration `yaml:"stale_after" bounds:"5s..24h"`
+
+	// What happens to new logins and fresh tokens when the table has been out of reach for stale_after. refuse: they are refused
+	// (57P03). serve: they are judged by what is known. Connections go on in either case.
+	WhenStale string `yaml:"when_stale" values:"refuse|serve"`
+
+	// The longest time between two looks at the table. A notification makes the proxy look at once.
+	PollInterval time.Duration `yaml:"poll_interval" bounds:"100ms..1m"`
+}
+
+// On reports whether there is a table.
+func (r Revocation) On() bool { return r.DSN != "" }
+
+// Admin is the endpoint for administrators and their programs.
+type Admin struct {
+	// The address to listen on, as "127.0.0.1:6433". Without TLS it must be a loopback address. Empty: nowhere.
+	Listen string `yaml:"listen"`
+
+	// The certificate. It is not that of the clients' listeners: it must be given here.
+	TLS TLS `yaml:"tls"`
+
+	// Where the token is that every request must bring (Authorization: Bearer TOKEN): 32 characters or more.
+	Token Secret `yaml:"token"`
+}
+
+// Logout is where issuers tell of logouts (OpenID Connect Back-Channel Logout).
+type Logout struct {
+	// The address to listen on, as "10.0.0.5:6434". Without TLS it must be a loopback address. Empty: nowhere. The path is
+	// /backchannel-logout.
+	Listen string `yaml:"listen"`
+
+	// The certificate. It is not that of the clients' listeners: it must be given here.
+	TLS TLS `yaml:"tls"`
+}
+
+// IssuerLogout is what the logout tokens of an issuer must say.
+type IssuerLogout struct {
+	// The accepted audiences: the client ids under which the issuer sends logouts here. Empty: its logout tokens are refused.
+	Audience []string `yaml:"audience" short:"yes"`
+
+	// The accepted values of a logout token's header "typ"; "" stands for a token without one. Issuers that are older than the
+	// standard write JWT. Empty: logout+jwt.
+	Types []string `yaml:"types"`
+}
+
+// revocation checks the table, and that no token can outlive its revocation.
+func (k *checker) revocation() {
+	r := k.c.Revocation
+	if !r.On() {
+		if !r.Password.Empty() {
+			k.wrong("revocation.dsn", "is missing", `As in: dsn: "postgres://claimpool_proxy@db.example.com/app?sslmode=verify-full"`)
+		}
+		return
+	}
+	k.secret("revocation.password", r.Password)
+	if strings.Contains(strings.ToLower(r.DSN), "password") || passwordInURL(r.DSN) {
+		k.wrong("revocation.dsn", "holds a password", "Put it into a file, and name that with revocation.password.")
+	}
+	if u, err := url.Parse(r.DSN); err == nil && u.Host != "" && !loopback(u.Hostname()) && u.Query().Get("sslmode") != "verify-full" {
+		k.warn("revocation.dsn", "does not check whose server it is", "Add sslmode=verify-full.")
+	}
+	if r.StaleAfter < 2*r.PollInterval {
+		k.wrong("revocation.stale_after", "is shorter than two poll intervals", "Every login would be refused now and then.")
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.c.Issuers)) {
+		switch is := k.c.Issuers[name]; {
+		case is.MaxLifetime == 0:
+			k.wrong("issuers."+name+".max_lifetime", "is missing", "With revocation.dsn a token must not outlive its revocation. As in: max_lifetime: 12h")
+		case is.MaxLifetime > r.Keep:
+			k.wrong("issuers."+name+".max_lifetime", "is longer than revocation.keep", "A token could outlive its revocation.")
+		}
+	}
+}
+
+func passwordInURL(dsn string) bool {
+	u, err := url.Parse(dsn)
+	if err != nil || u.User == nil {
+		return false
+	}
+	_, has := u.User.Password()
+	return has
+}
+
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// admin checks the two endpoints that speak HTTP.
+func (k *checker) admin() {
+	a, l := k.c.Admin, k.c.Logout
+	k.endpoint("admin", a.Listen, a.TLS)
+	k.endpoint("logout", l.Listen, l.TLS)
+	k.secret("admin.token", a.Token)
+	if a.Listen != "" && a.Token.Empty() {
+		k.wrong("admin.token", "is missing", "As in: token: {file: admin-token}. Make one with: openssl rand -hex 32")
+	}
+	var issuers []string
+	for _, name := range slices.Sorted(maps.Keys(k.c.Issuers)) {
+		if len(k.c.Issuers[name].Logout.Audience) > 0 {
+			issuers = append(issuers, name)
+		} else if len(k.c.Issuers[name].Logout.Types) > 0 {
+			k.wrong("issuers."+name+".logout.audience", "is missing", "Name the client id under which the issuer sends logouts here.")
+		}
+	}
+	switch {
+	case l.Listen != "" && !k.c.Revocation.On():
+		k.wrong("logout.listen", "needs revocation.dsn", "A logout is kept in that table.")
+	case l.Listen != "" && len(issuers) == 0:
+		k.wrong("logout.listen", "is for nobody", "Name the client id with issuers.NAME.logout.")
+	case l.Listen == "" && len(issuers) > 0:
+		k.wrong("logout.listen", "is missing", "issuers."+issuers[0]+".logout has nowhere to send its logouts.")
+	}
+	if l.Listen != "" && l.Listen == a.Listen {
+		k.wrong("logout.listen", "is that of admin", "Issuers must not reach what is for administrators: give each a port.")
+	}
+}
+
+// endpoint checks an address for HTTP: in the clear on this machine alone.
+func (k *checker) endpoint(key, address string, t TLS) {
+	if address == "" {
+		if t.Enabled() {
+			k.wrong(key+".listen", "is missing", "As in: listen: 127.0.0.1:6433")
+		}
+		return
+	}
+	host, _, err := net.SplitHostPort(address)
+	switch {
+	case err != nil || CheckListen(address) != nil:
+		k.wrong(key+".listen", fmt.Sprintf("cannot understand the address %s", quote(address)), `Write "127.0.0.1:6433", or ":6433" for all interfaces.`)
+	case !t.Enabled() && !loopback(host):
+		k.wrong(key+".tls", "is missing", "Without it only a loopback address is allowed, such as 127.0.0.1.")
+	}
+	k.certificate(key+".tls", t)
+}

@@ -1,0 +1,69 @@
+package claimpool
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// MarkKind says what a mark is made of.
+type MarkKind string
+
+// The kinds of marks.
+const (
+	MarkToken       MarkKind = "token"       // one token, by its "jti" (RFC 7519, section 4.1.7)
+	MarkSession     MarkKind = "session"     // a session at the issuer, by "sid" (OpenID Connect Back-Channel Logout, section 2.1)
+	MarkSubject     MarkKind = "subject"     // a person; without an issuer the name of a password user
+	MarkSessionless MarkKind = "sessionless" // a person, in tokens that name no session
+	MarkIssuer      MarkKind = "issuer"      // everybody of an issuer
+)
+
+// Mark is a hash by which tokens are revoked, so that neither the list of revocations nor a log holds a token's id. It is
+// SHA-256 over the kind, the issuer and the value, each behind its length in eight bytes.
+type Mark [sha256.Size]byte
+
+// NewMark makes a mark. The value is the jti, the sid or the subject; empty for an issuer.
+func NewMark(kind MarkKind, issuer, value string) (m Mark) {
+	h := sha256.New()
+	for _, part := range []string{string(kind), issuer, value} {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
+	}
+	h.Sum(m[:0])
+	return m
+}
+
+// Proof is what tells the token behind an identity, or the login, from others of the same person.
+type Proof struct {
+	ID     Mark      // of the token's jti; zero when it has none
+	Issued time.Time // "iat"; zero means that nobody knows
+	Login  bool      // there is no token: the login is the proof, and as old as that
+	Marks  []Mark    // by each of them it can be revoked
+}
+
+// NewProof makes the proof of an identity. jti and sid may be empty; names are all names of the person at the issuer.
+func NewProof(issuer, jti, sid string, issued time.Time, names ...string) Proof {
+	p := Proof{Issued: issued, Marks: []Mark{NewMark(MarkIssuer, issuer, "")}}
+	if jti != "" {
+		p.ID = NewMark(MarkToken, issuer, jti)
+		p.Marks = append(p.Marks, p.ID)
+	}
+	if sid != "" {
+		p.Marks = append(p.Marks, NewMark(MarkSession, issuer, sid))
+	}
+	for _, name := range names {
+		p.Marks = append(p.Marks, NewMark(MarkSubject, issuer, name))
+		if sid == "" {
+			p.Marks = append(p.Marks, NewMark(MarkSessionless, issuer, name))
+		}
+	}
+	return p
+}
+
+// Equal reports whether two proofs are revoked by the same.
+func (p *Proof) Equal(other *Proof) bool {
+	return p.ID == other.ID && p.Login == other.Login && p.Issued.Equal(other.Issued) && slices.Equal(p.Marks, other.Marks)
+}

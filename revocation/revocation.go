@@ -1,0 +1,179 @@
+// Package revocation knows who has been signed out before the end of their tokens: a set in memory, which is asked at each
+// login, and the table that several proxies share. It does not know tokens, clients, or how a session ends.
+//
+// The set only grows, until an entry is older than every token that it could be about: neither a forged notification nor a
+// table that has lost its rows signs anybody in again.
+package revocation
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/claimpool/claimpool"
+)
+
+// Entry is one revocation.
+type Entry struct {
+	ID      int64 // in the table; 0 before it is there
+	Kind    claimpool.MarkKind
+	Mark    claimpool.Mark
+	Issuer  string
+	Subject string    // for people, where it is known
+	Before  time.Time // of a subject or issuer: what was issued up to then is revoked, later tokens are not
+	Made    time.Time
+	By      string // the role that wrote it
+	Reason  string
+}
+
+// ErrStale says that nobody knows who has been signed out of late.
+var ErrStale = errors.New("the revocations could not be read for too long")
+
+// Set is the revocations in memory. It is safe for use by many goroutines; New makes one.
+type Set struct {
+	opts       Options
+	generation atomic.Uint64
+	read       atomic.Int64 // when all revocations up to then were known to be here, in nanoseconds since 1970; 0: never
+
+	mu      sync.RWMutex
+	entries map[claimpool.Mark]entry // guarded by mu
+}
+
+// Options are what a set needs.
+type Options struct {
+	// Keep is the longest life of a token: entries that are older are forgotten.
+	Keep time.Duration
+
+	// StaleAfter is how old the knowledge of the table may be. With Lax the last knowledge is used even then.
+	StaleAfter time.Duration
+	Lax        bool
+
+	Clock func() time.Time // nil means time.Now
+}
+
+// margin is added to Keep: two clocks that differ by the most that issuers' settings allow, five minutes each way.
+const margin = 10 * time.Minute
+
+type entry struct {
+	before time.Time // zero: whenever it was issued
+	until  time.Time
+}
+
+// New makes an empty set, which is stale until it has been read.
+func New(opts Options) *Set {
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	return &Set{opts: opts, entries: map[claimpool.Mark]entry{}}
+}
+
+// Generation changes with each revocation that is new here. Who has seen a generation need not ask again before the next.
+func (s *Set) Generation() uint64 { return s.generation.Load() }
+
+// Revoked reports whether a proof must not be used any more. A token that does not say when it was issued counts as old. The
+// error is ErrStale.
+func (s *Set) Revoked(p *claimpool.Proof) (bool, error) {
+	now := s.opts.Clock()
+	if s.SignedOut(p, now) {
+		return true, nil
+	}
+	if !s.opts.Lax && now.Sub(time.Unix(0, s.read.Load())) > s.opts.StaleAfter {
+		return false, ErrStale
+	}
+	return false, nil
+}
+
+// SignedOut is Revoked for a client that is in since login: what is not known does not end it.
+func (s *Set) SignedOut(p *claimpool.Proof, login time.Time) bool {
+	issued := p.Issued
+	if p.Login {
+		issued = login
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.entries) == 0 {
+		return false
+	}
+	for _, m := range p.Marks {
+		e, ok := s.entries[m]
+		if ok && (e.before.IsZero() || issued.IsZero() || !issued.After(e.before)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Add takes revocations in, and reports whether one of them was new. asOf is a moment up to which all are known now; zero when
+// that is not so.
+func (s *Set) Add(list []Entry, asOf time.Time) (changed bool) {
+	now := s.opts.Clock()
+	s.mu.Lock()
+	for _, e := range list {
+		next := entry{before: e.Before, until: s.until(&e)}
+		if timeless(e.Kind) {
+			next.before = time.Time{}
+		}
+		if !known(e.Kind) || !next.until.After(now) {
+			continue
+		}
+		before, ok := s.entries[e.Mark]
+		if ok && (timeless(e.Kind) || !next.before.After(before.before)) {
+			if next.until.After(before.until) {
+				s.entries[e.Mark] = entry{before.before, next.until}
+			}
+			continue
+		}
+		s.entries[e.Mark] = next
+		changed = true
+	}
+	s.mu.Unlock()
+	if changed {
+		s.generation.Add(1)
+	}
+	if !asOf.IsZero() {
+		s.read.Store(asOf.UnixNano())
+	}
+	return changed
+}
+
+// until is when no token is left that the entry could be about.
+func (s *Set) until(e *Entry) time.Time {
+	last := e.Made
+	if e.Before.After(last) {
+		last = e.Before
+	}
+	return last.Add(s.opts.Keep + margin)
+}
+
+// Forget drops the entries whose time is over.
+func (s *Set) Forget() {
+	now := s.opts.Clock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for m, e := range s.entries {
+		if !e.until.After(now) {
+			delete(s.entries, m)
+		}
+	}
+}
+
+// Len is the number of entries.
+func (s *Set) Len() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.entries)
+}
+
+// timeless reports whether a kind is revoked whenever it was issued: what it names is one token or session, and over.
+func timeless(k claimpool.MarkKind) bool {
+	return k == claimpool.MarkToken || k == claimpool.MarkSession
+}
+
+func known(k claimpool.MarkKind) bool {
+	switch k {
+	case claimpool.MarkToken, claimpool.MarkSession, claimpool.MarkSubject, claimpool.MarkSessionless, claimpool.MarkIssuer:
+		return true
+	}
+	return false
+}
