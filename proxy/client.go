@@ -150,7 +150,9 @@ func (c *client) granted(s *backend, now time.Time) {
 		c.state = idle
 		s.release(now)
 		if c.greeting != greeted {
-			c.fatal(errExpired)
+			if !c.signOut() {
+				c.fatal(errExpired)
+			}
 			return
 		}
 		c.conn.Resume()
