@@ -11,10 +11,11 @@ demo:
 	go build -o bin/claimpool ./cmd/claimpool
 	bin/claimpool demo
 
-# Every test, on the system's PostgreSQL and on the newest.
+# Every test, on the system's PostgreSQL and on the newest. The packages that take longest begin; their tests wait more than they
+# work, so that more of them run at once than there are cores.
 test: lint
 	sh scripts/setup.sh test
-	PGTEST_REQUIRE=1 go test -race -timeout 20m ./...
+	PGTEST_REQUIRE=1 go test -race -parallel 4 -timeout 20m ./proxy ./database ./...
 	$(MAKE) -C database/extension check-private
 	$(MAKE) -C database/extension fuzz-extension FUZZ_RUNS=20000
 
@@ -24,11 +25,16 @@ test-versions:
 	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test -timeout 60m ./...
 
 # The attacks alone, on every supported version, with a table of who held: 12,000 hand-overs where they are hammered, a minute of
-# random SQL on each, and many simulated histories. TARGET=pgbouncer shows what succeeds there.
+# random SQL on each, and many simulated histories. VERSIONS=15,18 says on which versions; RESUME=1 goes on where the last run
+# of the same versions was stopped; TARGET=pgbouncer shows what succeeds there.
 TARGET = claimpool
+VERSIONS = all
 attack:
 	sh scripts/setup.sh versions
-	PGTEST_REQUIRE=1 PGTEST_VERSIONS=$${PGTEST_VERSIONS-all} ATTACK_TIME=1m SIMULATION_RUNS=20000 go run ./attack -target $(TARGET)
+	mkdir -p bin
+	test -n "$(RESUME)" || rm -f bin/attack-$(TARGET)-$(VERSIONS).json
+	PGTEST_REQUIRE=1 PGTEST_VERSIONS=$(VERSIONS) ATTACK_TIME=1m SIMULATION_RUNS=20000 \
+		go run ./attack -target $(TARGET) -resume bin/attack-$(TARGET)-$(VERSIONS).json
 
 # What is generated from the code: the reference of settings and the like.
 generate:

@@ -169,3 +169,34 @@ func TestRun(t *testing.T) {
 		}
 	}
 }
+
+// TestResume: what has held is not run again, what was broken or was stopped in the middle is.
+func TestResume(t *testing.T) {
+	_, log := repository(t, breakIn, append(passed("TestAttackHeld/sql/pg15", "TestAttackHeld"), said("run", "TestAttackStopped", ""),
+		said("run", "TestAttackBroken", ""), said("fail", "TestAttackBroken", ""), whole("fail", ""), `{"Action":"ru`)...)
+	var attacks []*attack
+	for _, name := range []string{"TestAttackHeld", "TestAttackStopped", "TestAttackBroken", "TestAttackNew"} {
+		attacks = append(attacks, &attack{room: "proxy", name: name})
+	}
+	for range 2 { // the second time from what the first has kept
+		rest, err := resume(log, attacks)
+		if err != nil || len(rest) != 3 || rest[0].name != "TestAttackStopped" {
+			t.Fatalf("%d to run, %v", len(rest), err)
+		}
+	}
+	o, err := readResults(log)
+	if err != nil || len(o.tests) != 3 || len(o.broken) != 0 || o.tests["proxy TestAttackHeld/sql/pg15"].action != "pass" {
+		t.Errorf("kept %v, %v", o, err)
+	}
+	if rest, err := resume(filepath.Join(t.TempDir(), "new", "log.json"), attacks); err != nil || len(rest) != 4 {
+		t.Errorf("without a file: %d to run, %v", len(rest), err)
+	}
+	var out bytes.Buffer
+	arguments := []string{"-root", "..", "-run", "^TestAttackAnnouncedLength$", "-resume", filepath.Join(t.TempDir(), "log.json")}
+	for _, want := range []string{"1 of 1, ", "1 of 1 attacks have held before"} {
+		var progress bytes.Buffer
+		if held, err := run(t.Context(), arguments, &out, &progress); err != nil || !held || !strings.Contains(progress.String(), want) {
+			t.Errorf("%v, %v: %s", held, err, progress.String())
+		}
+	}
+}

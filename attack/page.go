@@ -43,7 +43,8 @@ PostgreSQL, and prints which have held. In a terminal, ` + "`make attack TARGET=
 transaction mode, whose clients set their claims themselves in each transaction, and shows which succeed there.
 
 Those that hammer hand-overs do it a few hundred times in ` + "`make test`" + ` and 12,000 times in ` + "`make attack`" + `; the environment variable
-ATTACK_LEASES says another number, and PGTEST_VERSIONS, such as 15,18, which versions.
+ATTACK_LEASES says another number. ` + "`make attack VERSIONS=15,18`" + ` runs them on these versions. A run that was stopped goes on with
+` + "`make attack RESUME=1`" + `: attacks that have held are not run again.
 
 *sql* and *native* are the two dialects of the trusted context ([functions in SQL](../../database/sql/README.md), or
 [the extension](../../database/extension/README.md)); "-" means that no database takes part. What the promises are that the attacks

@@ -96,7 +96,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cred != nil && !reachable(opts.Installation.BinDir) {
+	if cred != nil && !Reachable(opts.Installation.BinDir) {
 		return nil, fmt.Errorf("user id %d, which runs the server, cannot enter %s", cred.Uid, opts.Installation.BinDir)
 	}
 	dir, err := os.MkdirTemp(opts.Parent, "claimpool-pg-")

@@ -45,9 +45,9 @@ func give(dir string, cred *syscall.Credential) error {
 	})
 }
 
-// reachable reports whether every folder on the way to path may be entered by any user: binaries under a root user's
+// Reachable reports whether every folder on the way to path may be entered by any user: binaries under a root user's
 // home folder cannot be run by the unprivileged user.
-func reachable(path string) bool {
+func Reachable(path string) bool {
 	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil || info.Mode().Perm()&0o001 == 0 {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +19,9 @@ import (
 // Cluster is a running cluster with the shortcuts that tests want.
 type Cluster struct {
 	*cluster.Cluster
+
+	mu     sync.Mutex
+	models map[string]string // databases to copy, by what is in them; guarded by mu
 }
 
 // Connect logs in over TCP; an empty password is the superuser's own. The connection is closed when the test ends.
@@ -53,7 +57,11 @@ func (c *Cluster) Exec(t testing.TB, database, script string) {
 // InstallSQL puts the SQL dialect into a database and gives its key.
 func (c *Cluster) InstallSQL(t testing.TB, name string) *trusted.SQLKey {
 	t.Helper()
-	admin := c.Connect(t, name, cluster.Superuser, "")
+	admin, err := pgx.Connect(t.Context(), c.DSN(name, cluster.Superuser, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background()) // the database may be a model
 	plan, err := database.PlanInstall(t.Context(), admin, database.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +80,31 @@ func (c *Cluster) InstallSQL(t testing.TB, name string) *trusted.SQLKey {
 // NewDatabase makes an empty database and gives its name. It is dropped when the test ends.
 func (c *Cluster) NewDatabase(t testing.TB) string {
 	t.Helper()
+	return c.newDatabase(t, "template1")
+}
+
+// NewDatabaseLike makes a database that is a copy of a model, which fill has put things into: once for each word what, for
+// installing a dialect takes longer than copying it. It is dropped when the test ends.
+func (c *Cluster) NewDatabaseLike(t testing.TB, what string, fill func(model string)) string {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock() // nobody may be connected to a model that is copied
+	if c.models[what] == "" {
+		model := unique("model_")
+		c.Exec(t, "postgres", "create database "+model)
+		fill(model)
+		if c.models == nil {
+			c.models = map[string]string{}
+		}
+		c.models[what] = model
+	}
+	return c.newDatabase(t, c.models[what])
+}
+
+func (c *Cluster) newDatabase(t testing.TB, model string) string {
+	t.Helper()
 	name := unique("db_")
-	c.Exec(t, "postgres", "create database "+name)
+	c.Exec(t, "postgres", "create database "+name+" template "+model)
 	t.Cleanup(func() { c.Exec(t, "postgres", "drop database "+name+" with (force)") })
 	return name
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,39 +41,6 @@ func EachNativeVersion(t *testing.T, test func(t *testing.T, inst cluster.Instal
 	if !ran {
 		t.Fatal("no PostgreSQL with headers: run scripts/setup.sh test")
 	}
-}
-
-var extensions = struct {
-	sync.Mutex
-	dir  string
-	path map[int]string
-}{path: map[int]string{}}
-
-// extension builds the extension for a version, once per process.
-func extension(t testing.TB, major int) string {
-	t.Helper()
-	extensions.Lock()
-	defer extensions.Unlock()
-	if path := extensions.path[major]; path != "" {
-		return path
-	}
-	if extensions.dir == "" {
-		dir, err := os.MkdirTemp("", "claimpool-extension-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		extensions.dir = dir
-	}
-	path := filepath.Join(extensions.dir, fmt.Sprintf("claimpool%d.so", major))
-	script := filepath.Join(filepath.Dir(cacheDir()), "database", "extension", "test", "build.sh")
-	if out, err := exec.Command(script, Headers(major), path).CombinedOutput(); err != nil {
-		t.Fatalf("build the extension for PostgreSQL %d: %v\n%s", major, err, out)
-	}
-	extensions.path[major] = path
-	return path
 }
 
 // Native is a cluster with the extension loaded, and the proxy's key for it.

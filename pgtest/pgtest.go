@@ -62,7 +62,7 @@ func choose(found []cluster.Installation, want, cached string) (list []cluster.I
 	return list, missing
 }
 
-// EachVersion runs a test as a subtest on every version of Versions.
+// EachVersion runs a test as a subtest on every version of Versions, one after the other.
 func EachVersion(t *testing.T, test func(t *testing.T, inst cluster.Installation)) {
 	t.Helper()
 	for _, inst := range Versions(t) {
@@ -186,7 +186,7 @@ func start(inst cluster.Installation, options []Option) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := cluster.Options{Installation: inst, Template: template}
+	opts := cluster.Options{Installation: inst, Template: template, Parent: memoryFolder()}
 	for _, option := range options {
 		option(&opts)
 	}

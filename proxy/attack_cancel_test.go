@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -30,7 +31,7 @@ func TestAttackCancelBackends(t *testing.T) {
 			for ctx.Err() == nil {
 				a.Exec(ctx, `DO $$ BEGIN FOR i IN 1..500 LOOP
 					PERFORM pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid() AND backend_type = 'client backend';
-					PERFORM pg_stat_clear_snapshot(); PERFORM pg_sleep(0.0007);
+					PERFORM pg_stat_clear_snapshot(); PERFORM pg_sleep(0.002);
 				END LOOP; END $$`)
 			}
 		})
@@ -59,13 +60,14 @@ func TestAttackCancelRequests(t *testing.T) {
 	eachTenants(t, 1, func(t *testing.T, f *tenants) {
 		ctx, stop := context.WithCancel(t.Context())
 		a := f.raw(t, "t9")
+		a.SetDeadline(time.Time{}) // he attacks for as long as it takes
 		pid, secret := a.pid, a.secret
 		var wg sync.WaitGroup
-		for i := range 4 {
+		for i := range 2 {
 			wg.Go(func() {
 				for n := 0; ctx.Err() == nil; n++ {
 					key := append([]byte(nil), secret...)
-					if i == 0 { // a key that is wrong
+					if i == 0 && n%2 == 0 { // a key that is wrong
 						key[n%len(key)] ^= 1 << (n % 8)
 					}
 					cancelOnce(f, pid, key)
@@ -75,7 +77,7 @@ func TestAttackCancelRequests(t *testing.T) {
 		cancelled := 0
 		wg.Go(func() { // so that there is something to cancel, at all times
 			for ctx.Err() == nil {
-				a.Write(wire.AppendQuery(nil, "SELECT count(*) FROM generate_series(1, 20000)"))
+				a.Write(wire.AppendQuery(nil, "SELECT count(*) FROM generate_series(1, 5000)"))
 				if strings.Contains(a.answer(), "57014") {
 					cancelled++
 				}

@@ -111,7 +111,6 @@ func (f *tenants) busy(t *testing.T) {
 // Not pgbouncer: it resets nothing; what that means is TestAttackLeftOverState
 func TestAttackDiscardFails(t *testing.T) {
 	eachTenants(t, 2, func(t *testing.T, f *tenants) {
-		t.Parallel() // it waits for the time of a hand-over
 		accomplice, a, b := f.connect(t, "t3"), f.connect(t, "t1"), f.connect(t, "t2")
 		run(t, accomplice, "BEGIN") // has one of the two servers
 		run(t, a, "DO $$ BEGIN FOR i IN 1..300 LOOP EXECUTE format('CREATE TEMP TABLE note_%s (x int); CREATE INDEX ON note_%s (x)', i, i); END LOOP; END $$")

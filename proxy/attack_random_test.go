@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claimpool/claimpool/cluster"
-	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -34,16 +32,7 @@ const (
 // Dialects: sql, native
 // Not pgbouncer: it tells of everything that TestAttackLeftOverState leaves there, and the rest would drown in it
 func TestAttackRandomSQL(t *testing.T) {
-	t.Run("sql", func(t *testing.T) {
-		pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
-			attackAtRandom(t, startTenants(t, inst, poolOf(randomServers)))
-		})
-	})
-	t.Run("native", func(t *testing.T) {
-		pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
-			attackAtRandom(t, startNative(t, inst, poolOf(randomServers)))
-		})
-	})
+	eachTenants(t, randomServers, attackAtRandom)
 }
 
 // randomTime is how long the random attack goes on: ATTACK_TIME, or a few seconds.
@@ -89,7 +78,11 @@ func attackAtRandom(t *testing.T, f *tenants) {
 	}
 	for _, m := range all {
 		wg.Go(func() {
-			if err := m.roam(end); err != nil {
+			err := m.roam(end)
+			for err == nil && m.rows == 0 && time.Since(end) < patience { // a busy machine is slow
+				err = m.roam(time.Now().Add(time.Second))
+			}
+			if err != nil {
 				t.Errorf("tenant %s: %v", m.tenant, err)
 			}
 		})
@@ -183,6 +176,7 @@ func (m *roamer) roam(end time.Time) error {
 	if m.conn != nil {
 		m.conn.Write(wire.AppendTerminate(nil))
 		m.conn.Close()
+		m.conn = nil
 	}
 	return nil
 }

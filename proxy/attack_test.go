@@ -42,9 +42,18 @@ var starts = map[string]func(*testing.T, cluster.Installation, func(*pgtest.Prox
 	sql: startTenants, native: startNative, bouncer: startBouncer,
 }
 
-// eachDialect runs an attack as a subtest for each dialect and version, TestAttackX/sql/pg15; the table of make attack reads
-// the names. The extension is tried on the versions whose headers are there.
+// eachDialect runs an attack as a subtest for each dialect and version, TestAttackX/sql/pg15, all of them at once; the table of
+// make attack reads the names. The extension is tried on the versions whose headers are there.
 func eachDialect(t *testing.T, dialects []string, attack func(t *testing.T, start starter)) {
+	t.Helper()
+	eachDialectAlone(t, dialects, func(t *testing.T, start starter) {
+		t.Parallel()
+		attack(t, start)
+	})
+}
+
+// eachDialectAlone is eachDialect one after the other, for what is measured in the whole process.
+func eachDialectAlone(t *testing.T, dialects []string, attack func(t *testing.T, start starter)) {
 	t.Helper()
 	for _, dialect := range targets(dialects) {
 		start, ran := starts[dialect], false

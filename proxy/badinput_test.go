@@ -252,6 +252,7 @@ func clientHello(t *testing.T) []byte {
 // TestSlowStrangersKeepNobodyOut fills the login with clients that never get further: others log in as if they were not
 // there, and the login timeout ends them.
 func TestSlowStrangersKeepNobodyOut(t *testing.T) {
+	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
 		o.Limits = proxy.Limits{MaxClients: 1000, MaxLogins: 16, LoginTimeout: 2 * time.Second}
 	})

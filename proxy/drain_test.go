@@ -31,6 +31,7 @@ func (f *plain) refused() bool {
 func TestShutdown(t *testing.T) {
 	for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel() // it waits
 			f := startPlain(t, func(o *pgtest.ProxyOptions) {
 				o.Pool.Mode, o.Pool.Size, o.Loops = mode, 2, 2
 				if mode == pool.Session {
@@ -40,6 +41,7 @@ func TestShutdown(t *testing.T) {
 			idle, idleTLS := f.login(t), f.loginTLS(t)
 			inside, running, waits := f.login(t), f.loginTLS(t), f.dial(t).start(wire.Version30, f.role)
 			inside.expect("BEGIN", "C(BEGIN) Z(T)")
+			running.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // there are two servers now
 			running.query("SELECT 7 FROM pg_sleep(0.3)")
 			last := "E(57P01 fatal) EOF"
 			if mode == pool.Transaction {

@@ -25,6 +25,7 @@ func withTokens(mode pool.Mode, change func(*proxy.Limits)) func(*pgtest.ProxyOp
 func TestIdleClientsAreSignedOut(t *testing.T) {
 	for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel() // it waits
 			f := startTenants(t, pgtest.Newest(t), withTokens(mode, func(*proxy.Limits) {}))
 			p := f.rawWith(t, f.shortLived(2))
 			p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
@@ -40,6 +41,7 @@ func TestIdleClientsAreSignedOut(t *testing.T) {
 func TestGrace(t *testing.T) {
 	for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel() // it waits
 			f := startTenants(t, pgtest.Newest(t), withTokens(mode, func(l *proxy.Limits) { l.TokenGrace = 3 * time.Second }))
 			admin := f.admin(t)
 			p := f.rawWith(t, f.shortLived(2))
@@ -65,6 +67,7 @@ func TestGrace(t *testing.T) {
 
 // TestTokenWarning: some time before the end of its token a client gets one notice, while it is idle or behind an answer.
 func TestTokenWarning(t *testing.T) {
+	t.Parallel() // it waits
 	f := startTenants(t, pgtest.Newest(t), withTokens(pool.Transaction, func(l *proxy.Limits) { l.TokenWarning = 40 * time.Second }))
 	idle, busy, late := f.rawWith(t, f.shortLived(30)), f.rawWith(t, f.shortLived(30)), f.rawWith(t, f.shortLived(3000))
 	const slow = "SELECT 1 FROM pg_sleep(1.5)"

@@ -49,6 +49,7 @@ func (f *plain) heals(t *testing.T, p *peer) {
 }
 
 func TestServerDies(t *testing.T) {
+	t.Parallel() // it waits
 	f := startFaulty(t, func(o *pgtest.ProxyOptions) { o.Pool.Size = 3 })
 	busy, inside, quiet := f.login(t), f.login(t), f.login(t)
 
@@ -163,6 +164,7 @@ func (f *plain) awaitPostgres(t *testing.T) {
 
 // TestServerHangs stops processes of PostgreSQL: their sockets stay open, and nothing comes.
 func TestServerHangs(t *testing.T) {
+	t.Parallel() // it waits
 	f := startFaulty(t, func(o *pgtest.ProxyOptions) {
 		o.Pool.Size = 2
 		o.Pool.CheckAfter = time.Nanosecond
@@ -199,6 +201,7 @@ func TestServerHangs(t *testing.T) {
 
 // TestPostmasterHangs: no new connection comes to life, so clients in the queue hear of it.
 func TestPostmasterHangs(t *testing.T) {
+	t.Parallel() // it waits
 	f := startFaulty(t, nil)
 	cfg := f.options
 	cfg.Pool.Size = 2

@@ -217,6 +217,7 @@ func TestAttackHandoverWithoutAnAnswer(t *testing.T) {
 
 // TestServerRefusesLogins: the server's own words reach those who wait, and the pool heals by itself.
 func TestServerRefusesLogins(t *testing.T) {
+	t.Parallel() // it waits
 	refuse := func(b []byte) func(net.Conn) bool {
 		return func(c net.Conn) bool { c.Write(b); return true }
 	}
@@ -278,6 +279,7 @@ func TestServerRefusesLogins(t *testing.T) {
 
 // TestServerIsNotAskedInAStorm: while a server refuses, clients who try again and again do not become a storm of logins.
 func TestServerIsNotAskedInAStorm(t *testing.T) {
+	t.Parallel() // it waits
 	fake := startFake(t)
 	f := startBefore(t, fake, func(o *pgtest.ProxyOptions) { o.Pool.Size = 20 })
 	var peers []*peer

@@ -33,6 +33,7 @@ func TestMaxClients(t *testing.T) {
 }
 
 func TestIdleTimeouts(t *testing.T) {
+	t.Parallel() // it waits
 	f := startPlain(t, limits(func(l *proxy.Limits) {
 		l.IdleTimeout, l.TransactionIdleTimeout = 500*time.Millisecond, 300*time.Millisecond
 	}))
@@ -56,6 +57,7 @@ func TestIdleTimeouts(t *testing.T) {
 
 // TestLivesOfServers: the minimum stays open, what is idle or old goes.
 func TestLivesOfServers(t *testing.T) {
+	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
 		o.Pool.Size, o.Pool.Min, o.Pool.IdleTimeout = 4, 2, 300*time.Millisecond
 	})
@@ -78,7 +80,7 @@ func TestLivesOfServers(t *testing.T) {
 	pid := pidOf(t, p)
 	p.expect("BEGIN", "C(BEGIN) Z(T)")
 	soon(t, "the server is old", func() bool {
-		return p.one("SELECT clock_timestamp() > backend_start + interval '600 ms' FROM pg_stat_activity WHERE pid = pg_backend_pid()") == "t"
+		return p.one("SELECT clock_timestamp() > backend_start + interval '2 s' FROM pg_stat_activity WHERE pid = pg_backend_pid()") == "t"
 	})
 	p.expect("COMMIT", "C(COMMIT) Z(I)")
 	if got := pidOf(t, p); got == pid {

@@ -21,18 +21,14 @@ import (
 func startNative(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
 	t.Helper()
 	n := pgtest.SharedNative(t, inst)
-	f := &tenants{dialect: native, cluster: n.Cluster, database: n.NewDatabase(t), issuer: pgtest.NewIssuer(t, "https://issuer.test")}
+	f := &tenants{dialect: native, cluster: n.Cluster, issuer: pgtest.NewIssuer(t, "https://issuer.test")}
+	f.database = n.NewDatabaseLike(t, "tenants", func(model string) {
+		n.Install(t, model)
+		n.Exec(t, model, notes)
+	})
 	f.role, f.password = n.NewRole(t)
-	n.Install(t, f.database)
-	role := pgx.Identifier{f.role}.Sanitize()
-	n.Exec(t, f.database, fmt.Sprintf(`
-		CREATE TABLE note (id int PRIMARY KEY, tenant text NOT NULL, body text);
-		INSERT INTO note SELECT n, 't' || n %% 50, 'note ' || n FROM generate_series(0, 499) n;
-		ALTER TABLE note ENABLE ROW LEVEL SECURITY;
-		ALTER TABLE note FORCE ROW LEVEL SECURITY;
-		CREATE POLICY own ON note USING (tenant = (SELECT jwt('tenant_id')));
-		GRANT SELECT, INSERT, UPDATE, DELETE ON note TO %s;
-		ALTER ROLE %s SET claimpool.gate = on;`, role, role))
+	n.Exec(t, f.database, fmt.Sprintf(`GRANT SELECT, INSERT, UPDATE, DELETE ON note TO %[1]s;
+		ALTER ROLE %[1]s SET claimpool.gate = on;`, pgx.Identifier{f.role}.Sanitize()))
 	o := pgtest.ProxyOptions{
 		Cluster: n.Cluster, Database: f.database, Role: f.role, Password: f.password,
 		Dialect: &trusted.Native{Key: n.Key},

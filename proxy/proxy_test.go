@@ -28,22 +28,30 @@ type tenants struct {
 	options  pgtest.ProxyOptions
 }
 
+// notes is what is in the tenants' databases.
+const notes = `
+	CREATE TABLE note (id int PRIMARY KEY, tenant text NOT NULL, body text);
+	INSERT INTO note SELECT n, 't' || n % 50, 'note ' || n FROM generate_series(0, 499) n;
+	ALTER TABLE note ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE note FORCE ROW LEVEL SECURITY;
+	CREATE POLICY own ON note USING (tenant = (SELECT jwt('tenant_id')))`
+
+var modelKeys sync.Map // *trusted.SQLKey, by *pgtest.Cluster: the databases of a cluster share it
+
 func startTenants(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
 	t.Helper()
 	c := pgtest.Shared(t, inst)
-	f := &tenants{dialect: sql, cluster: c, database: c.NewDatabase(t), issuer: pgtest.NewIssuer(t, "https://issuer.test")}
+	f := &tenants{dialect: sql, cluster: c, issuer: pgtest.NewIssuer(t, "https://issuer.test")}
+	f.database = c.NewDatabaseLike(t, "tenants", func(model string) {
+		modelKeys.Store(c, c.InstallSQL(t, model))
+		c.Exec(t, model, notes)
+	})
+	sqlKey, _ := modelKeys.Load(c)
 	f.role, f.password = c.NewRole(t)
-	sqlKey := c.InstallSQL(t, f.database)
-	c.Exec(t, f.database, fmt.Sprintf(`
-		CREATE TABLE note (id int PRIMARY KEY, tenant text NOT NULL, body text);
-		INSERT INTO note SELECT n, 't' || n %% 50, 'note ' || n FROM generate_series(0, 499) n;
-		ALTER TABLE note ENABLE ROW LEVEL SECURITY;
-		ALTER TABLE note FORCE ROW LEVEL SECURITY;
-		CREATE POLICY own ON note USING (tenant = (SELECT jwt('tenant_id')));
-		GRANT SELECT, INSERT, UPDATE, DELETE ON note TO %s;`, pgx.Identifier{f.role}.Sanitize()))
+	c.Exec(t, f.database, "GRANT SELECT, INSERT, UPDATE, DELETE ON note TO "+pgx.Identifier{f.role}.Sanitize())
 	o := pgtest.ProxyOptions{
 		Cluster: c, Database: f.database, Role: f.role, Password: f.password,
-		Dialect: &trusted.SQL{Key: sqlKey, Window: 3 * time.Second},
+		Dialect: &trusted.SQL{Key: sqlKey.(*trusted.SQLKey), Window: 3 * time.Second},
 		Rules:   []auth.Rule{pgtest.JWTRule(t, f.role, f.issuer)},
 	}
 	if change != nil {
@@ -101,7 +109,7 @@ func TestTenantsShareOneServerAndSeeTheirOwnRows(t *testing.T) {
 // TestManyIdentitiesOverFewServers is the promise of the whole program under load: every row that anybody sees is their own.
 func TestManyIdentitiesOverFewServers(t *testing.T) {
 	pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
-		const identities, transactions, servers = 50, 200, 5
+		const identities, transactions, servers = 50, 100, 5
 		f := startTenants(t, inst, func(o *pgtest.ProxyOptions) {
 			o.Pool = pgtest.DefaultPool()
 			o.Pool.Size = servers
