@@ -274,7 +274,7 @@ func (s *server) interrupted(text string, extended bool) bool {
 // query runs a client's text, or one of the proxy's own.
 func (s *server) query(text string) {
 	switch text {
-	case "RESET ALL", "RESET ROLE", "DISCARD ALL", "ROLLBACK":
+	case "RESET ALL", "RESET ALL; RESET ROLE", "DISCARD ALL", "ROLLBACK":
 		s.own(text)
 	default:
 		tag, statements, ok := strings.Cut(text, "|")
@@ -287,13 +287,17 @@ func (s *server) query(text string) {
 
 // own is what the proxy itself asks.
 func (s *server) own(text string) {
-	tag := strings.TrimSuffix(strings.TrimSuffix(text, " ROLE"), " ALL")
+	tag := strings.TrimSuffix(text, " ALL")
 	switch {
 	case s.status == wire.StatusFailed && text != "ROLLBACK":
 		s.fail("25P02", "current transaction is aborted", false)
 		return
 	case text == "RESET ALL":
 		s.settings = defaults()
+	case text == "RESET ALL; RESET ROLE":
+		tag = "RESET"
+		s.settings = defaults()
+		s.say(wire.MsgCommandComplete, tag+"\x00")
 	case text == "DISCARD ALL":
 		tag = text
 		if !s.discard() {

@@ -12,6 +12,7 @@ type Step byte
 // The steps.
 const (
 	StepReset    Step = iota // CommandComplete "RESET"
+	StepResetFirst           // the same without ReadyForQuery: another statement of the same Query follows
 	StepDiscard              // CommandComplete "DISCARD ALL"
 	StepRollback             // CommandComplete "ROLLBACK"
 	StepCall                 // FunctionCallResponse
@@ -37,7 +38,7 @@ func (s Steps) Fenced() bool {
 	return len(s) > 0
 }
 
-var stepTags = map[Step]string{StepReset: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK"}
+var stepTags = map[Step]string{StepReset: "RESET", StepResetFirst: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK"}
 
 // maxReply is the longest reply to a step: set_config answers with the value, and claims are at most 64 KiB of token.
 const maxReply = 60 << 10
@@ -133,6 +134,10 @@ func (r *Replies) message(typ byte, body []byte) error {
 		tag, err := wire.CommandTag(body)
 		if want, ok := stepTags[r.steps[0]]; err != nil || r.answered || !ok || tag != want {
 			return errReply
+		}
+		if r.steps[0] == StepResetFirst {
+			r.steps = r.steps[1:]
+			return nil
 		}
 	case wire.MsgFunctionCallResponse:
 		if r.answered || (r.steps[0] != StepCall && r.steps[0] != StepSetting) {

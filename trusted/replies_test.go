@@ -39,6 +39,10 @@ func TestReplies(t *testing.T) {
 	}{
 		{"nothing asked", nil, "", "done"},
 		{"reset", Steps{StepReset, StepReset, StepDiscard}, resetDone + "|" + resetDone + "|" + discardDone, "done"},
+		{"two resets in one query", Steps{StepResetFirst, StepReset}, "C:RESET\x00|" + resetDone, "done"},
+		{"one of two resets", Steps{StepResetFirst, StepReset}, resetDone, "refused"},
+		{"ready between two resets", Steps{StepResetFirst, StepReset}, resetDone + "|" + resetDone, "refused"},
+		{"no reset", Steps{StepResetFirst, StepReset}, "Z:I", "refused"},
 		{"call", Steps{StepCall}, callDone, "done"},
 		{"setting", Steps{StepSetting}, "V:\x00\x00\x00\x03UTC|Z:I", "done"},
 		{"sign of life", Steps{StepSync}, "Z:I", "done"},

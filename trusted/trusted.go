@@ -109,8 +109,7 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 	case other:
 		// RESET ALL comes first: the last user may have left settings (a statement_timeout of 1 ms, a thousand temporary
 		// tables) that make DISCARD ALL fail. RESET ROLE is part of neither in all versions.
-		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
-		dst, steps = wire.AppendQuery(dst, "RESET ROLE"), append(steps, StepReset)
+		dst, steps = wire.AppendQuery(dst, "RESET ALL; RESET ROLE"), append(steps, StepResetFirst, StepReset)
 		dst, steps = wire.AppendQuery(dst, "DISCARD ALL"), append(steps, StepDiscard)
 		if s.Seed != nil { // setseed() is what DISCARD ALL forgets: the last user would know the next one's random()
 			seed := strconv.FormatFloat(s.Seed(), 'f', -1, 64)
