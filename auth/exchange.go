@@ -124,7 +124,11 @@ func (x *exchange) refuse(err error) error {
 			Cause: fmt.Errorf("rule %q: %w", x.rule.Name, err),
 		}
 	}
-	return claimpool.AuthenticationFailed(x.req.User, fmt.Errorf("rule %q: %w", x.rule.Name, err))
+	failed := claimpool.AuthenticationFailed(x.req.User, fmt.Errorf("rule %q: %w", x.rule.Name, err))
+	if x.rule.Failed != "" {
+		failed.Message = x.rule.Failed
+	}
+	return failed
 }
 
 func (x *exchange) send(b []byte) error {

@@ -52,6 +52,9 @@ type Rule struct {
 	// the method asks for. Nil: none may.
 	Contexts Verifier
 
+	// Failed is the text of the answer to a failed proof. Empty means PostgreSQL's.
+	Failed string
+
 	// Role is the database role of whoever is let in without a token. Empty means the user name.
 	Role string
 }

@@ -183,6 +183,10 @@ func (k *checker) onlyFetched(key string, is Issuer) {
 }
 
 func (k *checker) keyFile(key string, f KeyFile) {
+	if f.Env != "" {
+		k.keyVariable(key, f)
+		return
+	}
 	hmac := func(a string) bool { return strings.HasPrefix(a, "HS") }
 	switch {
 	case !k.needed(key+".file", f.File, "Name a PEM, JWK, JWKS or secret file."):

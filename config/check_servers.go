@@ -39,6 +39,9 @@ func (k *checker) databases() {
 			}
 		}
 		k.context(key+".context", db.Context)
+		if name == "*" {
+			k.other(key, db)
+		}
 		k.jit(key+".jit", db.JIT)
 		jwt := func(r Rule) bool {
 			return (r.takesTokens() || len(r.ContextIssuers) > 0) && r.matchesDatabase(name)

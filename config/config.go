@@ -47,7 +47,8 @@ type Config struct {
 	// The settings of all pools. A database may override each of them under its own "pool".
 	Pool Pool `yaml:"pool" reload:"yes"`
 
-	// The databases that clients may ask for, by the name that clients use.
+	// The databases that clients may ask for, by the name that clients use. "*" stands for all that are not listed: they are
+	// at its hosts under their own names, unless it has a "dbname", and it has neither a context, nor "jit", nor "lookup".
 	Databases map[string]Database `yaml:"databases" reload:"yes"`
 
 	// Bounds that keep one client, or many, from taking everything.
@@ -110,7 +111,7 @@ func (t TLS) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" }
 
 // Issuer is who signs tokens, and what a token must say to be accepted.
 type Issuer struct {
-	// The exact value of the claim "iss". With "discovery" it may be left out.
+	// The exact value of the claim "iss"; "-" for tokens without one. With "discovery" it may be left out.
 	Issuer string `yaml:"issuer"`
 
 	// The accepted audiences: the claim "aud" must contain at least one of them. "*" alone accepts every token of the
@@ -173,6 +174,9 @@ type KeyFile struct {
 	// A PEM public key or X.509 certificate, a JWK, a JWKS, or a secret for HS256, HS384 and HS512 (then "algorithms" is
 	// needed, and nobody else may be able to read the file).
 	File string `yaml:"file" path:"yes" short:"yes"`
+
+	// The name of an environment variable that holds a public key, PEM or JWK, in place of a file.
+	Env string `yaml:"env"`
 
 	// The algorithms that the keys of this file may be used with. Empty: what the file says, else all that fit the kind of
 	// key; secrets always need it.
@@ -300,6 +304,10 @@ type Rule struct {
 	// The names of the issuers whose tokens a client may bring on top of its password, in the startup parameter jwt.context
 	// (options=-c jwt.context=TOKEN): they give it claims, and the password its role. For methods without a token. Empty: none.
 	ContextIssuers []string `yaml:"context_issuers"`
+
+	// The text of the answer to a failed login (28P01), for programs that look for another one than PostgreSQL's, which it is
+	// when this is empty.
+	FailedMessage string `yaml:"failed_message"`
 
 	// The database role of the clients that it lets in, for methods without a token. Empty: the user name.
 	Role string `yaml:"role"`

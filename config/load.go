@@ -119,7 +119,7 @@ func (c *Config) Complete() {
 		}
 	}
 	for name, db := range c.Databases {
-		if db.DBName == "" {
+		if db.DBName == "" && name != "*" {
 			db.DBName = name
 		}
 		for i, host := range db.Hosts {

@@ -34,7 +34,7 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 		Issuer: "https://id.example.com", Audience: []string{"postgres"},
 		Keys:  []KeyFile{{File: "/etc/claimpool/id.jwks.json"}},
 		Role:  RoleRule{From: "claim", Claim: "role", Allow: []string{"app_user", "app_reader"}},
-		Fetch: want.NewIssuer().Fetch,
+		Fetch: want.NewIssuer().Fetch, Introspection: want.NewIssuer().Introspection,
 	}}
 	want.Rules = []Rule{
 		{Name: "people", Method: "jwt", TLS: "required", Passwords: "file"},

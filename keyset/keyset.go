@@ -20,6 +20,9 @@ import (
 type Spec struct {
 	File string
 
+	// Text is the content itself, when there is no file: it never changes, and holds no secret.
+	Text []byte
+
 	// Algorithms narrows what the keys of this file may verify. Empty means each key's own: from its JWK "alg", else
 	// from its type. HS256, HS384 and HS512 must be named here, and then nothing else: a file is read as a secret only
 	// when they are, so that a public key, which everybody knows, is never taken for one (CVE-2016-10555).
@@ -66,7 +69,7 @@ func Load(specs []Spec) (*Files, error) {
 func (f *Files) load() (*loaded, error) {
 	var all loaded
 	for _, spec := range f.specs {
-		data, info, err := read(spec.File)
+		data, info, err := spec.read()
 		if err != nil {
 			return nil, err
 		}
@@ -100,6 +103,19 @@ func reasons(skipped []Skip) string {
 
 // maxFile bounds what is read of a key file: nobody has a megabyte of keys, but a path may be wrong.
 const maxFile = 1 << 20
+
+// read gives the content, and what tells whether the file has changed; nil when there is none.
+func (s *Spec) read() ([]byte, os.FileInfo, error) {
+	switch secret, err := wantsSecret(s.Algorithms); {
+	case s.Text == nil:
+		return read(s.File)
+	case err != nil:
+		return nil, nil, err
+	case secret:
+		return nil, nil, errors.New("a secret must be in a file of its own")
+	}
+	return s.Text, nil, nil
+}
 
 func read(name string) ([]byte, os.FileInfo, error) {
 	file, err := os.Open(name)

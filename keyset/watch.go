@@ -25,6 +25,9 @@ func (f *Files) Refresh() (changed bool, err error) {
 // stale reports whether a file is not the one that was read: another inode, size or time. A file that is gone counts.
 func stale(specs []Spec, stamps []os.FileInfo) bool {
 	for i, was := range stamps {
+		if was == nil {
+			continue // no file
+		}
 		is, err := os.Stat(specs[i].File)
 		if err != nil || !os.SameFile(was, is) || was.Size() != is.Size() || !was.ModTime().Equal(is.ModTime()) || was.Mode() != is.Mode() {
 			return true

@@ -19,7 +19,7 @@ const (
 // sessions reports whether a client of the database gets its server at login: then the process id that it is told is the true one
 // of its server, which pg_terminate_backend, pg_stat_activity, pg_locks and notifications know it by.
 func (p *Proxy) sessions(database string) bool {
-	db := p.config.Load().Databases[database]
+	db := p.config.Load().database(database)
 	return db != nil && db.Pool.Mode == pool.Session
 }
 

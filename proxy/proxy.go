@@ -28,7 +28,7 @@ import (
 // Config is what the proxy needs that can change while it runs (see Reload).
 type Config struct {
 	Auth      *auth.Authenticator
-	Databases map[string]*Database
+	Databases map[string]*Database // by name; Other stands for all that are not there
 	Limits    Limits
 }
 
@@ -56,7 +56,8 @@ type Database struct {
 	// QueueNotice is how long a client waits in the queue before it is told so. 0: it is not.
 	QueueNotice time.Duration
 
-	version atomic.Int64 // of its servers, as server_version_num; 0: not known yet
+	version int32     // atomic: of its servers, as server_version_num; 0: not known yet
+	origin  *Database // of one that stands for others, see Other
 }
 
 // Limits keep one client, or many, from taking everything.
@@ -192,7 +193,7 @@ func (p *Proxy) Reload(cfg *Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, sp := range p.pools {
-		db := cfg.Databases[key.database]
+		db := cfg.database(key.database)
 		sp.hub.loop.Post(func() { sp.reconfigure(db) })
 	}
 }

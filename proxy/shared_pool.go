@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -47,7 +48,7 @@ type reported struct {
 func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	db := p.config.Load().Databases[name]
+	db := p.config.Load().database(name)
 	if db == nil { // known only to those who may log in: names of databases are not for strangers
 		return nil, &claimpool.Error{
 			Code: claimpool.CodeInvalidCatalogName, Message: fmt.Sprintf("database %q does not exist", name),
@@ -64,7 +65,7 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 		sp.lent.take(id)
 		return sp, nil
 	}
-	version := int(db.version.Load())
+	version := int(atomic.LoadInt32(&db.version))
 	way, err := db.way(role, version)
 	if err != nil {
 		return nil, err
@@ -233,7 +234,7 @@ func (sp *sharedPool) learnVersion() {
 	for _, kv := range sp.params {
 		if kv[0] == "server_version" {
 			sp.version = trusted.Version(kv[1])
-			sp.db.version.Store(int64(sp.version)) // for its other pools
+			atomic.StoreInt32(&sp.db.version, int32(sp.version)) // for its other pools
 		}
 	}
 	if way, err := sp.db.way(sp.key.role, sp.version); err == nil {
@@ -330,7 +331,7 @@ func (sp *sharedPool) reconfigure(db *Database) {
 	switch {
 	case db == nil || (db.Role != "" && db.Role != sp.key.role):
 		sp.removed = true
-	case db == old:
+	case db.same(old):
 		sp.removed = false
 		return
 	default:

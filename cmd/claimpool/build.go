@@ -91,7 +91,7 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 	for i, r := range cfg.Rules {
 		rules[i] = auth.Rule{
 			Name: r.Name, Databases: r.Databases, Users: r.Users, Addresses: r.Addresses, TLS: auth.Transport(r.TLS),
-			Method: claimpool.Method(r.Method), Role: r.Role,
+			Method: claimpool.Method(r.Method), Role: r.Role, Failed: r.FailedMessage,
 		}
 		switch rules[i].Method {
 		case claimpool.MethodJWT, claimpool.MethodOAuth:

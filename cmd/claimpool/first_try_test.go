@@ -53,7 +53,7 @@ func TestFirstTryMakesAWholeConfiguration(t *testing.T) {
 	want.Issuers["first try"] = config.Issuer{
 		Issuer: "https://id", Audience: []string{"pg"}, Keys: []config.KeyFile{{File: "jwks"}},
 		Role:  config.RoleRule{From: "fixed", Value: "app_user"},
-		Fetch: want.NewIssuer().Fetch,
+		Fetch: want.NewIssuer().Fetch, Introspection: want.NewIssuer().Introspection,
 	}
 	want.Rules = []config.Rule{{Name: "first try", Method: "jwt", TLS: "any", Passwords: "file"}}
 	want.Pool.Size, want.Pool.Mode = 5, "session"

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -118,14 +119,21 @@ func keySpecs(files []config.KeyFile) []keyset.Spec {
 	specs := make([]keyset.Spec, len(files))
 	for i, f := range files {
 		specs[i] = keyset.Spec{File: f.File, Algorithms: f.Algorithms, KID: f.KID}
+		if f.Env != "" {
+			specs[i].File, specs[i].Text = "$"+f.Env, []byte(os.Getenv(f.Env))
+		}
 	}
 	return specs
 }
 
 func tokenRules(is config.Issuer) (token.Rules, error) {
 	expressions, err := mapping.Compile(is.Expressions())
+	issuer := is.Issuer
+	if issuer == "-" {
+		issuer = ""
+	}
 	return token.Rules{
-		Issuer: is.Issuer, Audience: is.Audience, Types: is.Types,
+		Issuer: issuer, Audience: is.Audience, Types: is.Types,
 		Leeway: is.Leeway, MaxLifetime: is.MaxLifetime,
 		RequiredClaims: is.RequiredClaims, SubjectClaim: is.SubjectClaim,
 		Role:    token.RoleRule{From: token.RoleFrom(is.Role.From), Claim: is.Role.Claim, Value: is.Role.Value, Allow: is.Role.Allow},

@@ -32,6 +32,7 @@ type environment struct {
 	out, err    io.Writer
 	now         func() time.Time
 	setVariable func(name, value string) error // of this process, for what it starts itself
+	variables   []string                       // its environment; nil: that of the process
 }
 
 func main() {

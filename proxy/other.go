@@ -1,0 +1,38 @@
+package proxy
+
+import "github.com/claimpool/claimpool/server"
+
+// Other is the name of the database that stands for all whose names are not in the configuration.
+const Other = "*"
+
+// database gives the database of a name; nil when there is none.
+func (cfg *Config) database(name string) *Database {
+	if db := cfg.Databases[name]; db != nil {
+		return db
+	}
+	if other := cfg.Databases[Other]; other != nil {
+		return other.named(name)
+	}
+	return nil
+}
+
+// named is the database that stands for others, as one of them. Each pool has its own: strangers' names are not kept.
+func (db *Database) named(name string) *Database {
+	own := *db
+	own.Name, own.origin = name, db
+	own.Server = func(role string) (*server.Config, error) {
+		way, err := db.Server(role)
+		if err != nil || way.Database != Other {
+			return way, err
+		}
+		named := *way
+		named.Database = name
+		return &named, nil
+	}
+	return &own
+}
+
+// same reports whether two objects are one database of one configuration.
+func (db *Database) same(other *Database) bool {
+	return db == other || db != nil && other != nil && db.origin != nil && db.origin == other.origin && db.Name == other.Name
+}
