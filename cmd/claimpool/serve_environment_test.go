@@ -27,7 +27,6 @@ import (
 	"github.com/claimpool/claimpool/pgtest"
 )
 
-
 func publicKey(t *testing.T) (ed25519.PrivateKey, string) {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
