@@ -11,14 +11,14 @@ type Step byte
 
 // The steps.
 const (
-	StepReset    Step = iota // CommandComplete "RESET"
-	StepResetFirst           // the same without ReadyForQuery: another statement of the same Query follows
-	StepDiscard              // CommandComplete "DISCARD ALL"
-	StepRollback             // CommandComplete "ROLLBACK"
-	StepCall                 // FunctionCallResponse
-	StepSetting              // the same, for a setting that the client has brought
-	StepSync                 // nothing but ReadyForQuery
-	StepClose                // CloseComplete, and no ReadyForQuery: it belongs to the request behind it
+	StepReset      Step = iota // CommandComplete "RESET"
+	StepResetFirst             // the same without ReadyForQuery: another statement of the same Query follows
+	StepDiscard                // CommandComplete "DISCARD ALL"
+	StepRollback               // CommandComplete "ROLLBACK"
+	StepCall                   // FunctionCallResponse
+	StepSetting                // the same, for a setting that the client has brought
+	StepSync                   // nothing but ReadyForQuery
+	StepClose                  // CloseComplete, and no ReadyForQuery: it belongs to the request behind it
 )
 
 // Steps are the requests that were sent, in order.
