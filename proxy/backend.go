@@ -241,6 +241,9 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
+	if s.relay.Doubtful() {
+		s.conn.Write(s.relay.Probe(s.pool.hub.scratch[:0]))
+	}
 	if c.held && s.relay.Ready() {
 		c.held = false
 		c.conn.Resume()

@@ -33,6 +33,9 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		if r.ours != nil && (typ == wire.MsgQuery || typ == wire.MsgParse) && r.stop(typ, b[n+wire.HeaderLen:], size) {
 			return n, false, nil
 		}
+		if r.maybe > 0 && r.unsynced && !data(typ) && typ != wire.MsgSync { // skipped, or not: that depends on what is not known
+			r.unsure, r.maybe = true, 0
+		}
 		if r.Holds() && !data(typ) {
 			r.held = true
 			return n, false, nil
@@ -61,7 +64,7 @@ func (r *Relay) request(typ byte, size int) bool {
 		r.acks = 0
 	case wire.MsgSync:
 		if r.copyIn { // ignored by the server (protocol, COPY Operations), unless the COPY has failed meanwhile
-			r.swallowed = true
+			r.swallowed++
 			r.unsure = r.unsure || r.early // or is over already
 			return true
 		}

@@ -31,7 +31,9 @@ type Relay struct {
 	unsynced   bool // extended-protocol messages were sent after the last Sync
 	copyIn     bool // the server expects COPY data
 	early      bool // the end of a COPY was sent before the server had said that one begins
-	swallowed  bool // a Sync was sent that COPY ignores, unless it fails before it gets there
+	swallowed  int  // Syncs that were sent and COPY ignores, unless it fails before it gets there
+	maybe      int  // those of a COPY that has failed: each may be answered
+	probe      uint8
 	dropping   bool // the server's message under way is not forwarded
 	unsure     bool
 	fatal      bool
@@ -70,7 +72,7 @@ func (r *Relay) Keep(book *prepared.Server) { r.book = book }
 
 // Over reports whether the server is in step, idle and outside of a transaction: it may be released.
 func (r *Relay) Over() bool {
-	return !r.Busy() && !r.InTransaction() && r.Whole() && !r.unsure && !r.fatal
+	return !r.Busy() && !r.InTransaction() && r.Whole() && r.maybe == 0 && !r.unsure && !r.fatal
 }
 
 // InTransaction reports whether the last status was that of an open or failed transaction.
@@ -102,7 +104,7 @@ func (r *Relay) Held() bool {
 // Holds reports whether the next request has to wait for an answer. None does where the answer may wait for it: in a batch, whose
 // Sync is due even when a Query in it is not answered; in COPY; and where nobody can tell what is due.
 func (r *Relay) Holds() bool {
-	return r.single && !r.open && r.due > 0 && !r.unsynced && !r.copyIn && !r.unsure
+	return r.doubting() || r.single && !r.open && r.due > 0 && !r.unsynced && !r.copyIn && !r.unsure
 }
 
 // Named reports whether the client's next message is for Rewrite.
@@ -126,7 +128,7 @@ func (r *Relay) Copying() bool { return r.copyIn }
 func (r *Relay) Unsynced() bool { return r.unsynced }
 
 // Unsure reports whether requests and replies cannot be matched for certain any more.
-func (r *Relay) Unsure() bool { return r.unsure }
+func (r *Relay) Unsure() bool { return r.unsure || r.maybe > 0 }
 
 // Ended counts the answers that left the server outside of a transaction: what comes behind each is a new transaction, even
 // if the server is not free in between.

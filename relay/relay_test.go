@@ -94,7 +94,7 @@ func TestConversations(t *testing.T) {
 		{"COPY by Execute, Sync ahead", []string{batch + "|S:", copyIn, ">d:|c:|S:", done, idle}, "over"},
 		{"COPY by Execute, Sync ahead, second one missing", []string{batch + "|S:", copyIn, ">d:|c:", done}, "busy"},
 		{"COPY by Execute, Sync ahead, failed", []string{batch + "|S:", copyIn, ">d:|c:|S:", errorReply, idle}, "unsure"},
-		{"... and the Sync was answered after all", []string{batch + "|S:", copyIn, errorReply, idle, ">c:|S:", idle}, "unsure"},
+		{"... and the Sync was answered after all", []string{batch + "|S:", copyIn, errorReply, idle, ">c:|S:", idle}, "over"},
 		{"COPY by Execute, Sync ahead, refused before it begins", []string{batch + "|S:", errorReply, idle}, "over"},
 		{"COPY by Execute, all sent ahead", []string{batch + "|d:|c:|S:", copyIn, done, idle}, "unsure"},
 		{"COPY by Execute and Flush", []string{batch + "|H:", copyIn, ">c:|S:", done, idle}, "over"},

@@ -55,6 +55,14 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 			}
 			return r.fenced(b, typ, size)
 		}
+		if r.probe != noProbe && (typ == wire.MsgCloseComplete || typ == wire.MsgReadyForQuery) {
+			if n > 0 {
+				return Reply{Forward: n}, nil
+			}
+			if reply, ours := r.probed(b, typ); ours {
+				return reply, nil
+			}
+		}
 		switch typ {
 		case wire.MsgDataRow, wire.MsgCopyData, wire.MsgRowDescription:
 			// The bulk of all traffic.
@@ -65,7 +73,7 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 			if size <= maxTag {
 				r.completed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
 			}
-			r.copyIn, r.swallowed = false, false // a COPY has read all up to CopyDone
+			r.copyIn, r.swallowed = false, 0 // a COPY has read all up to CopyDone
 		case wire.MsgParseComplete, wire.MsgCloseComplete:
 			reply, stop, err := r.acknowledged(b, n, typ, size)
 			if stop || err != nil {
@@ -133,6 +141,9 @@ func (r *Relay) ready(status byte) error {
 		r.ended++
 	}
 	switch {
+	case r.probe != noProbe || r.maybe > 0 && r.due == 0: // a Sync that was not ignored
+		r.maybe = max(0, r.maybe-1)
+		r.unsynced = false
 	case r.due > 0:
 		r.due--
 	case !r.unsure:
@@ -177,7 +188,10 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		if size <= maxWhole && !whole {
 			return Reply{Forward: n, Done: true}, true, nil
 		}
-		r.unsure = r.unsure || r.swallowed // nobody can tell whether the COPY failed before that Sync or behind it
+		if r.copyIn || r.swallowed > 0 {
+			r.maybe += r.swallowed // nobody can tell yet whether the COPY failed before that Sync or behind it
+			r.swallowed = 0
+		}
 		r.copyIn = false
 		if size > maxWhole {
 			return Reply{}, false, nil
@@ -217,7 +231,7 @@ func (r *Relay) copyBegins() {
 	case r.due == 1 && !r.unsynced && !r.early: // COPY by Execute, its Sync sent ahead: that one will not be answered
 		r.due = 0
 		r.unsynced = true
-		r.swallowed = true
+		r.swallowed++
 		r.acks = r.acked
 	default:
 		r.unsure = true

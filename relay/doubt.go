@@ -1,0 +1,53 @@
+package relay
+
+import "github.com/claimpool/claimpool/wire"
+
+// A client of the extended protocol sends a Sync behind the Execute that begins a COPY, and another one behind the data. The first one is
+// ignored by the server while it reads the COPY (protocol, COPY Operations), unless the COPY has failed before the server got there: a
+// trigger may fail in front of the first row. Then it has an answer. From the outside nobody can tell: so, when all that is
+// certain has been answered, a question of our own with an answer of its own is sent, and every ReadyForQuery in front of
+// that is the client's.
+
+// steps of a probe.
+const (
+	noProbe uint8 = iota
+	probeSent
+	probeClosed // its CloseComplete has come
+)
+
+// probeName is a prepared statement that does not exist.
+const probeName = "claimpool_nothing"
+
+// Doubtful reports whether a COPY has failed and Probe has to find out how many answers are to come.
+func (r *Relay) Doubtful() bool {
+	return r.maybe > 0 && r.probe == noProbe && !r.Busy() && r.Whole() && !r.unsure && !r.fatal
+}
+
+// Probe appends the question. Requests wait for its end.
+func (r *Relay) Probe(dst []byte) []byte {
+	r.probe = probeSent
+	r.due++
+	return wire.AppendSync(wire.AppendClose(dst, wire.KindStatement, probeName))
+}
+
+// doubting reports whether the next request has to wait until it is known what the server owes.
+func (r *Relay) doubting() bool { return r.probe != noProbe || r.maybe > 0 && r.due > 0 }
+
+// probed takes a reply while a probe is under way. ours says that the reply is to be dropped.
+func (r *Relay) probed(b []byte, typ byte) (reply Reply, ours bool) {
+	switch {
+	case r.probe == probeSent && typ == wire.MsgCloseComplete:
+		r.probe = probeClosed
+		return Reply{Drop: wire.HeaderLen, Done: len(b) == wire.HeaderLen}, true
+	case r.probe == probeClosed && typ == wire.MsgReadyForQuery && len(b) <= wire.HeaderLen:
+		return Reply{Done: true}, true
+	case r.probe == probeClosed && typ == wire.MsgReadyForQuery:
+		r.probe, r.maybe = noProbe, 0
+		r.due--
+		r.book.Ready(r.answered)
+		r.answered++
+		r.acked = 0
+		return Reply{Drop: wire.HeaderLen + 1, Done: len(b) == wire.HeaderLen+1}, true
+	}
+	return Reply{}, false
+}
