@@ -93,6 +93,8 @@ func clientMessage(name string, args []arg) (pgproto3.FrontendMessage, error) {
 		return m, nil
 	case "Bind": // portal, statement, values
 		return &pgproto3.Bind{DestinationPortal: at(0), PreparedStatement: at(1), Parameters: values(2)}, nil
+	case "BinaryBind": // the same, asking for results in binary
+		return &pgproto3.Bind{DestinationPortal: at(0), PreparedStatement: at(1), Parameters: values(2), ResultFormatCodes: []int16{1}}, nil
 	case "Describe", "Close": // S or P, name
 		if at(0) != "S" && at(0) != "P" {
 			return nil, errors.New("want S or P")
