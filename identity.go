@@ -21,6 +21,10 @@ const (
 	MethodJIT    Method = "jit"           // a token that an API has judged
 	MethodSCRAM  Method = "scram-sha-256" // RFC 5802 and 7677, with channel binding over TLS
 	MethodMD5    Method = "md5"           // the md5 exchange of protocol 3.0
+	MethodCert   Method = "cert"          // the client's TLS certificate
+	MethodPeer   Method = "peer"          // the operating system's word, on a unix socket
+	MethodLDAP   Method = "ldap"          // a password that an LDAP server has judged
+	MethodPAM    Method = "pam"           // a password that an authenticator behind a socket has judged
 	MethodTrust  Method = "trust"         // no proof; only on loopback and unix sockets
 	MethodReject Method = "reject"        // always refused
 )

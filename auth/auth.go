@@ -37,6 +37,9 @@ type Request struct {
 	Relayed  bool                 // a load balancer says that Addr is the client's: the client is not on this machine
 	TLS      *tls.ConnectionState // nil when there is no TLS
 
+	// Peer is the number of the user whose process the client is, as the operating system says; nil without a unix socket.
+	Peer *uint32
+
 	// Context is the token that the client has brought in its startup packet (jwt.context), on top of what its rule asks
 	// for; nil when there is none.
 	Context claimpool.Secret

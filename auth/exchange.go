@@ -30,6 +30,9 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, gone(err)
 	}
+	if err := x.certified(); err != nil {
+		return nil, err
+	}
 	id, err := x.prove(ctx)
 	if err == nil && x.req.Context != nil && id.Method != claimpool.MethodJIT {
 		id, err = x.withContext(id)
@@ -59,6 +62,12 @@ func (x *exchange) prove(ctx context.Context) (*claimpool.Identity, error) {
 		return x.identity(claimpool.MethodTrust)
 	case claimpool.MethodSCRAM, claimpool.MethodMD5:
 		return x.password(ctx)
+	case claimpool.MethodCert:
+		return x.certificate()
+	case claimpool.MethodPeer:
+		return x.peer()
+	case claimpool.MethodLDAP, claimpool.MethodPAM:
+		return x.checked(ctx)
 	}
 	return nil, fmt.Errorf("rule %q has method %q", x.rule.Name, x.rule.Method)
 }
@@ -89,7 +98,7 @@ func (x *exchange) stored(ctx context.Context) (s stored, known bool, failed fun
 		return s, known, func() {}, nil
 	}
 	defer x.waiting()()
-	return x.rule.Lookup.find(ctx, user{x.req.Database, x.req.User}, x.auth.seed)
+	return x.rule.Lookup.find(ctx, userOf{x.req.Database, x.req.User}, x.auth.seed)
 }
 
 // waiting says that from here to the call of what it returns, the login waits for somebody else than its client.
@@ -102,14 +111,28 @@ func (x *exchange) waiting() (over func()) {
 
 // identity is who a client is that did not log in with a token: its user name, without claims and without an end.
 func (x *exchange) identity(m claimpool.Method) (*claimpool.Identity, error) {
+	role, err := x.role()
+	if err != nil {
+		return nil, err
+	}
+	return claimpool.NewIdentity(m, "", x.req.User, role, nil, nil, noEnd), nil
+}
+
+// role is the database role of whoever is let in without a token.
+func (x *exchange) role() (string, error) {
 	role := x.rule.Role
 	if role == "" {
 		role = x.req.User
 	}
 	if len(role) > maxRole {
-		return nil, refusal("role not allowed", fmt.Errorf("a role name of %d bytes", len(role)))
+		return "", refusal("role not allowed", fmt.Errorf("a role name of %d bytes", len(role)))
 	}
-	return claimpool.NewIdentity(m, "", x.req.User, role, nil, nil, noEnd), nil
+	return role, nil
+}
+
+// failedMethod is how PostgreSQL names methods whose failure is not 28P01 (auth_failed).
+var failedMethod = map[claimpool.Method]string{
+	claimpool.MethodCert: "certificate", claimpool.MethodPeer: "Peer", claimpool.MethodLDAP: "LDAP", claimpool.MethodPAM: "PAM",
 }
 
 // refuse makes the answer for the client out of any error of run.
@@ -117,6 +140,12 @@ func (x *exchange) refuse(err error) error {
 	var e *claimpool.Error
 	if errors.As(err, &e) {
 		return e
+	}
+	if word := failedMethod[x.rule.Method]; word != "" {
+		return &claimpool.Error{
+			Code: claimpool.CodeInvalidAuthorization, Message: word + ` authentication failed for user "` + x.req.User + `"`,
+			Cause: fmt.Errorf("rule %q: %w", x.rule.Name, err),
+		}
 	}
 	if x.rule.Method == claimpool.MethodOAuth {
 		return &claimpool.Error{

@@ -16,17 +16,17 @@ const maxKeys = 100_000
 // zero Keys is empty, and safe for use by many goroutines.
 type Keys struct {
 	mu     sync.Mutex
-	byUser map[user]scram.Credential // under mu
+	byUser map[userOf]scram.Credential // under mu
 }
 
-// user is a user of one database of the configuration.
-type user struct{ database, name string }
+// userOf is a user of one database of the configuration.
+type userOf struct{ database, name string }
 
 // Get gives what the last client of that name has proved itself with. The copy is the caller's, to be cleared.
 func (k *Keys) Get(database, role string) (scram.Credential, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c, ok := k.byUser[user{database, role}]
+	c, ok := k.byUser[userOf{database, role}]
 	c.Password = bytes.Clone(c.Password)
 	return c, ok
 }
@@ -35,10 +35,10 @@ func (k *Keys) put(database, name string, c scram.Credential) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.byUser == nil {
-		k.byUser = map[user]scram.Credential{}
+		k.byUser = map[userOf]scram.Credential{}
 	}
-	if _, known := k.byUser[user{database, name}]; known || len(k.byUser) < maxKeys {
-		k.byUser[user{database, name}] = c
+	if _, known := k.byUser[userOf{database, name}]; known || len(k.byUser) < maxKeys {
+		k.byUser[userOf{database, name}] = c
 	}
 }
 

@@ -42,8 +42,8 @@ type Lookup struct {
 	clock   func() time.Time
 
 	mu      sync.Mutex
-	answers map[user]*found // under mu
-	shapes  []stored        // under mu: of known users, one of each kind, without their secrets
+	answers map[userOf]*found // under mu
+	shapes  []stored          // under mu: of known users, one of each kind, without their secrets
 }
 
 // found is what one question has given, once done is closed.
@@ -61,11 +61,11 @@ func NewLookup(sources map[string]Asked, clock func() time.Time) *Lookup {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Lookup{sources: sources, clock: clock, answers: map[user]*found{}}
+	return &Lookup{sources: sources, clock: clock, answers: map[userOf]*found{}}
 }
 
 // find gives what is stored for a user, or a decoy. failed is to be called when the proof does not match.
-func (l *Lookup) find(ctx context.Context, u user, seed claimpool.Secret) (s stored, known bool, failed func(), err error) {
+func (l *Lookup) find(ctx context.Context, u userOf, seed claimpool.Secret) (s stored, known bool, failed func(), err error) {
 	f, err := l.answer(ctx, u)
 	if err != nil {
 		return stored{}, false, nil, &claimpool.Error{
@@ -82,7 +82,7 @@ func (l *Lookup) find(ctx context.Context, u user, seed claimpool.Secret) (s sto
 }
 
 // answer gives a fresh enough answer, and asks when there is none. Those who ask for the same user at once share one question.
-func (l *Lookup) answer(ctx context.Context, u user) (*found, error) {
+func (l *Lookup) answer(ctx context.Context, u userOf) (*found, error) {
 	source, ok := l.sources[u.database]
 	if !ok {
 		return &found{}, nil
@@ -118,7 +118,7 @@ func (l *Lookup) stale(f *found) bool {
 }
 
 // ask asks a source. An error is for those alone who wait now.
-func (l *Lookup) ask(ctx context.Context, source Source, u user, f *found) {
+func (l *Lookup) ask(ctx context.Context, source Source, u userOf, f *found) {
 	secret, err := source.Password(ctx, u.name)
 	defer secret.Clear()
 	switch {
@@ -145,7 +145,7 @@ func (l *Lookup) ask(ctx context.Context, source Source, u user, f *found) {
 }
 
 // doubt forgets an answer with which a proof has failed, unless it is quite new: the password may have been changed.
-func (l *Lookup) doubt(u user, f *found) {
+func (l *Lookup) doubt(u userOf, f *found) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.answers[u] == f && l.clock().Sub(f.at) >= freshAnswer {

@@ -154,7 +154,7 @@ func TestLookupsShareOneQuestion(t *testing.T) {
 		errs := make(chan error)
 		for range 100 {
 			go func() {
-				_, known, _, err := l.find(t.Context(), user{"app", "anna"}, claimpool.Secret("seed"))
+				_, known, _, err := l.find(t.Context(), userOf{"app", "anna"}, claimpool.Secret("seed"))
 				if err == nil && !known {
 					err = errors.New("unknown")
 				}
@@ -214,7 +214,7 @@ func TestAttackFloodOfNames(t *testing.T) {
 	a, _ := newLookup(t, claimpool.MethodSCRAM, s)
 	l := a.rules[0].Lookup
 	for i := range 2 * maxAnswers {
-		if _, known, _, err := l.find(t.Context(), user{"app", fmt.Sprint("name ", i)}, a.seed); err != nil || known {
+		if _, known, _, err := l.find(t.Context(), userOf{"app", fmt.Sprint("name ", i)}, a.seed); err != nil || known {
 			t.Fatal(known, err)
 		}
 	}

@@ -20,6 +20,7 @@ const (
 	TLSRequired Transport = "required" // TLS, or a unix socket
 	TLSAny      Transport = "any"      // all; tokens too, even where somebody may listen
 	TLSOff      Transport = "off"      // without TLS
+	TLSLocal    Transport = "local"    // unix sockets alone
 )
 
 // all, in a list of databases or users, stands for every one.
@@ -48,6 +49,13 @@ type Rule struct {
 	Lookup   *Lookup   // or where they are looked up; it wins over Userlist
 	Keys     *Keys     // keeps what clients prove their passwords with; nil: nobody needs it
 
+	// Map says which users the names of certificates, and users of this machine, may be. Nil: the one of the same name.
+	Map        *UserMap
+	CertName   CertName   // which name of a certificate counts
+	CertClaims bool       // the certificate's names become claims; for MethodCert
+	ClientCert ClientCert // beside the method
+	Check      Check      // who judges passwords; for MethodLDAP and MethodPAM
+
 	// Contexts verifies the tokens that clients without a token of their own may bring as their context, on top of the proof that
 	// the method asks for. Nil: none may.
 	Contexts Verifier
@@ -62,7 +70,7 @@ type Rule struct {
 // check finds what can be found wrong in a rule by itself.
 func (r *Rule) check() error {
 	switch r.TLS {
-	case TLSDefault, TLSRequired, TLSAny, TLSOff:
+	case TLSDefault, TLSRequired, TLSAny, TLSOff, TLSLocal:
 	default:
 		return fmt.Errorf("unknown TLS setting %q", r.TLS)
 	}
@@ -70,6 +78,9 @@ func (r *Rule) check() error {
 		if !p.IsValid() {
 			return errors.New("an address is not valid")
 		}
+	}
+	if err := r.checkNames(); err != nil {
+		return err
 	}
 	switch {
 	case r.Contexts == nil:
@@ -107,10 +118,45 @@ func (r *Rule) check() error {
 		if r.Userlist == nil && r.Lookup == nil {
 			return fmt.Errorf("method %s needs a user list, or a look-up", r.Method)
 		}
+	case claimpool.MethodCert, claimpool.MethodPeer:
+	case claimpool.MethodLDAP, claimpool.MethodPAM:
+		if r.Check == nil {
+			return fmt.Errorf("method %s has nobody to ask", r.Method)
+		}
+		if r.TLS == TLSOff {
+			return fmt.Errorf(`method %s with tls "off" would send passwords in the clear; tls "any" allows that`, r.Method)
+		}
 	default:
 		return fmt.Errorf("unknown method %q", r.Method)
 	}
 	return nil
+}
+
+// checkNames finds what is wrong with what a rule asks of certificates and of the machine.
+func (r *Rule) checkNames() error {
+	switch r.CertName {
+	case CertCN, CertDN, CertEmail, CertDNS, CertURI:
+	default:
+		return fmt.Errorf("unknown name of a certificate %q", r.CertName)
+	}
+	switch {
+	case r.ClientCert != ClientCertNone && r.ClientCert != ClientCertCA && r.ClientCert != ClientCertFull:
+		return fmt.Errorf("unknown demand for a certificate %q", r.ClientCert)
+	case (r.Method == claimpool.MethodCert || r.ClientCert != ClientCertNone) && (r.TLS == TLSOff || r.TLS == TLSLocal):
+		return errors.New("client certificates need TLS")
+	case r.Method == claimpool.MethodPeer && r.TLS != TLSLocal:
+		return errors.New(`method peer is for unix sockets: it needs tls "local"`)
+	case r.CertClaims && (r.Method != claimpool.MethodCert || r.Contexts != nil):
+		return errors.New("claims of certificates are for method cert, without contexts")
+	case r.TLS == TLSLocal && len(r.Addresses) > 0:
+		return errors.New("a rule for unix sockets has no addresses")
+	}
+	return nil
+}
+
+// takesPasswords reports whether clients send their passwords as they are.
+func (r *Rule) takesPasswords() bool {
+	return r.Method == claimpool.MethodLDAP || r.Method == claimpool.MethodPAM
 }
 
 func (r *Rule) takesTokens() bool { return byToken(r.Method) }
@@ -164,6 +210,8 @@ func (r *Rule) over(req *Request) bool {
 		return req.private()
 	case TLSOff:
 		return req.TLS == nil
+	case TLSLocal:
+		return req.Unix
 	}
 	return true
 }
@@ -188,10 +236,10 @@ func (a *Authenticator) choose(req *Request) (*Rule, error) {
 		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q rejects", rule.Name))
 	case rule.Method == claimpool.MethodTrust && !req.local():
 		return nil, refusal("connection rejected for "+req.describe(), fmt.Errorf("rule %q trusts, but not from another machine", rule.Name))
-	case (rule.takesTokens() || req.Context != nil) && rule.TLS != TLSAny && !req.private():
+	case (rule.takesTokens() || rule.takesPasswords() || req.Context != nil) && rule.TLS != TLSAny && !req.private():
 		// Refused before the token is asked for, so that it never crosses the network in the clear. One in the startup packet has
 		// done so already: it must not work, so that people notice.
-		err := refusal("TLS required", fmt.Errorf("rule %q takes tokens only over TLS", rule.Name))
+		err := refusal("TLS required", fmt.Errorf("rule %q takes tokens and passwords only over TLS", rule.Name))
 		err.Hint = "Connect with TLS, for instance with sslmode=verify-full."
 		return nil, err
 	}

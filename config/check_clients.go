@@ -41,6 +41,7 @@ func (k *checker) listen() {
 		}
 	}
 	k.certificate("tls", k.c.TLS)
+	k.userMaps()
 }
 
 // CheckListen says what is wrong with an address to listen on.
@@ -69,6 +70,10 @@ func (k *checker) certificate(key string, t TLS) {
 	if k.pair(key, t.CertFile, t.KeyFile) {
 		k.usable(key, t.CertFile, t.KeyFile)
 	}
+	if t.ClientCAFile != "" && !t.Enabled() {
+		k.wrong(key+".client_ca_file", "is of no use without a certificate of the proxy's own", "Set tls.cert_file and tls.key_file.")
+	}
+	k.file(key+".client_ca_file", t.ClientCAFile)
 }
 
 func (k *checker) usable(key, certFile, keyFile string) {
@@ -270,7 +275,7 @@ func (r Rule) matchesDatabase(name string) bool {
 func (k *checker) method(key string, r Rule) {
 	switch r.Method {
 	case "":
-		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, oauth, jit, scram-sha-256, md5, trust or reject.")
+		k.wrong(key+".method", "is missing", "Say how clients prove who they are: jwt, oauth, jit, scram-sha-256, md5, cert, peer, ldap, pam, trust or reject.")
 	case "jwt", "oauth":
 		k.tokenRule(key, r)
 	case "jit":
@@ -298,6 +303,8 @@ func (k *checker) method(key string, r Rule) {
 		k.wrong(key+".scope", `is only used with "method: oauth"`, "")
 	}
 	k.contextIssuers(key, r)
+	k.names(key, r)
+	k.judges(key, r)
 	tcp := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return !strings.HasPrefix(l.Address, "unix:") })
 	certificate := slices.ContainsFunc(k.c.Listen, func(l Listener) bool { return l.TLS.Enabled() })
 	if r.TLS == "required" && tcp && !certificate && r.Method != "reject" {

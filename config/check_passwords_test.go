@@ -34,6 +34,25 @@ func TestCheckPasswords(t *testing.T) {
 		{"a cloud and a file", "method: reject", "password: {cloud: aws, file: secret}", "databases.app.password: has cloud and file"},
 		{"a region of another cloud", "method: reject", "password: {cloud: {from: google, region: x}}", "databases.app.password.cloud.region: is only used with aws"},
 		{"an account of no cloud", "method: reject", "password: {cloud: {account: x}}", "databases.app.password.cloud.from: is missing"},
+
+		{"peer over the network", "method: peer", "", "rules[0].tls: must be local for the method peer"},
+		{"peer", "method: peer, tls: local", "", ""},
+		{"addresses of a unix socket", "method: peer, tls: local, addresses: 127.0.0.1", "", "rules[0].addresses: do not go with unix sockets"},
+		{"certificates of nobody", "method: cert", "", "rules[0]: asks for certificates of clients, but nothing says who signs them"},
+		{"certificates without TLS", "method: cert, tls: off", "", "rules[0].tls: leaves no client with a certificate"},
+		{"claims of no certificate", "method: reject, cert_claims: names", "", "rules[0].cert_claims: is only used with"},
+		{"a map that is not there", "method: peer, tls: local, user_map: staff", "", "rules[0].user_map: there is no line of \"staff\" in user_maps"},
+		{"a map of no use", "method: reject, user_map: staff", "", "rules[0].user_map: is only used with certificates"},
+		{"a socket that is missing", "method: pam", "", "rules[0].pam_socket: is missing"},
+		{"passwords in the clear", "method: pam, pam_socket: secret, tls: off", "", "rules[0].tls: would have passwords cross the network in the clear"},
+		{"a directory that is missing", "method: ldap", "", "rules[0].ldap.urls: is missing"},
+		{"a directory", "method: ldap, ldap: {urls: 'ldaps://l', template: 'uid={user},dc=x'}", "", ""},
+		{"everybody is one entry", "method: ldap, ldap: {urls: 'ldaps://l', template: 'dc=x'}", "", "rules[0].ldap.template: holds no {user}"},
+		{"a filter without the user", "method: ldap, ldap: {urls: 'ldaps://l', base: 'dc=x', filter: '(uid=*)'}", "", "rules[0].ldap.filter: holds no {user}"},
+		{"known and searched for", "method: ldap, ldap: {urls: 'ldaps://l', template: 'uid={user}', base: 'dc=x'}", "", "rules[0].ldap.template: does not go with base"},
+		{"no address of a directory", "method: ldap, ldap: {urls: 'http://l', base: 'dc=x'}", "", "rules[0].ldap.urls[0]: \"http://l\" is no address of a directory"},
+		{"a search without a password", "method: ldap, ldap: {urls: 'ldaps://l', base: 'dc=x', bind_dn: 'cn=x'}", "", "rules[0].ldap.bind_password: is missing"},
+		{"a directory of no use", "method: reject, ldap: {urls: 'ldaps://l'}", "", "rules[0].ldap: is only used with"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			text := "listen: 'unix:/s'\nrules: [{" + tc.rule + "}]\ndatabases: {app: {hosts: h, " + tc.database + "}}\n"

@@ -44,6 +44,12 @@ type Config struct {
 	// alone: when its method refuses, later rules are not tried. A client that no rule matches is refused.
 	Rules []Rule `yaml:"rules" reload:"yes"`
 
+	// The rules in the format of PostgreSQL's pg_hba.conf, in place of "rules".
+	HBAFile string `yaml:"hba_file" reload:"yes" path:"yes"`
+
+	// Which users the holders of certificates, and the users of this machine, may be, like PostgreSQL's pg_ident.conf.
+	UserMaps []UserMap `yaml:"user_maps" reload:"yes"`
+
 	// The settings of all pools. A database may override each of them under its own "pool".
 	Pool Pool `yaml:"pool" reload:"yes"`
 
@@ -101,6 +107,10 @@ type TLS struct {
 
 	// The private key of the certificate, PEM.
 	KeyFile string `yaml:"key_file" path:"yes"`
+
+	// The certificates that sign those of clients, PEM. Clients are then asked for one; whoever shows one that is not signed by them is
+	// turned away. Rules say who must show one.
+	ClientCAFile string `yaml:"client_ca_file" path:"yes"`
 
 	// The oldest version of TLS that is accepted.
 	MinVersion string `yaml:"min_version" values:"1.2|1.3"`
@@ -279,20 +289,42 @@ type Rule struct {
 	// does not match clients on unix sockets.
 	Addresses []netip.Prefix `yaml:"addresses"`
 
-	// Which connections it is for. required: with TLS, or a unix socket. off: without TLS. any: both; with the method
-	// jwt that means that tokens may cross the network in the clear.
-	TLS string `yaml:"tls" values:"required|any|off"`
+	// Which connections it is for. required: with TLS, or a unix socket. local: unix sockets alone. off: without TLS. any: all; with
+	// the methods jwt, ldap and pam that means that tokens and passwords may cross the network in the clear.
+	TLS string `yaml:"tls" values:"required|any|off|local"`
 
 	// How a client proves who it is. jwt: with a token in place of the password. oauth: with a token by SASL OAUTHBEARER, as
 	// clients of PostgreSQL 18 do; clients without one are sent to the issuer. jit: with a token in place of the password, which the
 	// database's API judges (databases.NAME.jit). scram-sha-256 and md5: with a password, see "passwords"; a client that asks for
-	// just-in-time access (options=--jit=true) where the database has it logs in as with jit. trust: not at all, only on
-	// loopback addresses and unix sockets. reject: never.
-	Method string `yaml:"method" values:"jwt|oauth|jit|scram-sha-256|md5|trust|reject"`
+	// just-in-time access (options=--jit=true) where the database has it logs in as with jit. cert: with its TLS certificate. peer: by
+	// the operating system's word, on unix sockets. ldap and pam: with a password, which an LDAP server judges, or PAM behind a
+	// socket. trust: not at all, only on loopback addresses and unix sockets. reject: never.
+	Method string `yaml:"method" values:"jwt|oauth|jit|scram-sha-256|md5|cert|peer|ldap|pam|trust|reject"`
 
 	// Where the passwords are, for the methods scram-sha-256 and md5. file: in users_file. server: PostgreSQL is asked for what it
 	// has stored, as "lookup" of the database says.
 	Passwords string `yaml:"passwords" values:"file|server"`
+
+	// Which name of a client's certificate is its user: the common name, the whole subject (RFC 2253), or an e-mail address, host name or
+	// URI among the subject alternative names.
+	CertName string `yaml:"cert_name" values:"cn|dn|email|dns|uri"`
+
+	// names: the names of the certificate become claims (sub, iss, dn, cn, o, ou, email, dns, uri, and cnf); for the method cert.
+	CertClaims string `yaml:"cert_claims" values:"none|names"`
+
+	// What is asked of the client's certificate besides the method. verify-ca: that an authority of tls.client_ca_file has signed it.
+	// verify-full: that it also names the user.
+	ClientCert string `yaml:"client_cert" values:"none|verify-ca|verify-full"`
+
+	// The map of user_maps that says which user the holder of a certificate, or the user of this machine, may be. Empty: the one of the
+	// same name.
+	UserMap string `yaml:"user_map"`
+
+	// The directory that judges passwords; for the method ldap.
+	LDAP LDAP `yaml:"ldap"`
+
+	// The unix socket of the authenticator that judges passwords; for the method pam.
+	PAMSocket string `yaml:"pam_socket" path:"yes"`
 
 	// The names of the issuers whose tokens are accepted; for the methods jwt and oauth. Empty: all. With oauth, clients
 	// without a token are sent to the first.

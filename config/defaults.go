@@ -63,7 +63,12 @@ func (c *Config) NewIssuer() Issuer {
 }
 
 // NewRule returns a rule with the defaults of a new entry under "rules". It has no method: each rule must name one.
-func (c *Config) NewRule() Rule { return Rule{TLS: "required", Passwords: "file"} }
+func (c *Config) NewRule() Rule {
+	return Rule{
+		TLS: "required", Passwords: "file", CertName: "cn", CertClaims: "none", ClientCert: "none",
+		LDAP: LDAP{Timeout: 5 * time.Second},
+	}
+}
 
 // NewDatabase returns a database with the defaults of a new entry under "databases", and the pool settings of c.
 func (c *Config) NewDatabase() Database {

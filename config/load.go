@@ -68,6 +68,11 @@ func Parse(path string, data []byte) (*Config, error) {
 	if len(d.problems) > 0 {
 		return nil, d.problems
 	}
+	if c.HBAFile != "" {
+		if problems := c.readHBA(); len(problems) > 0 {
+			return nil, problems
+		}
+	}
 	c.Complete()
 	return c, nil
 }
@@ -102,6 +107,9 @@ func (c *Config) Complete() {
 		l := &c.Listen[i].TLS
 		if !l.Enabled() {
 			l.CertFile, l.KeyFile = c.TLS.CertFile, c.TLS.KeyFile
+		}
+		if l.ClientCAFile == "" {
+			l.ClientCAFile = c.TLS.ClientCAFile
 		}
 		if l.MinVersion == "" {
 			l.MinVersion = c.TLS.MinVersion

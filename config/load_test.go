@@ -36,11 +36,11 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 		Role:  RoleRule{From: "claim", Claim: "role", Allow: []string{"app_user", "app_reader"}},
 		Fetch: want.NewIssuer().Fetch, Introspection: want.NewIssuer().Introspection,
 	}}
-	want.Rules = []Rule{
-		{Name: "people", Method: "jwt", TLS: "required", Passwords: "file"},
-		{Name: "reports", Method: "scram-sha-256", TLS: "required", Passwords: "file", Users: []string{"report"},
-			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
-	}
+	people, reports := want.NewRule(), want.NewRule()
+	people.Name, people.Method = "people", "jwt"
+	reports.Name, reports.Method, reports.Users = "reports", "scram-sha-256", []string{"report"}
+	reports.Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	want.Rules = []Rule{people, reports}
 	want.UsersFile = "/etc/claimpool/userlist.txt"
 	want.Databases = map[string]Database{"shop": {
 		Hosts: []string{"db1.example.com:5432", "db2.example.com:5433"}, DBName: "shop",

@@ -72,7 +72,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{"pool.size", []string{"pool.size (whole number; 1 to 100000; default 20; reloaded by SIGHUP)", "The most server connections"}},
 		{"databases.shop.pool.size", []string{"databases.NAME.pool.size ("}},
-		{"rules[3].tls", []string{"rules[].tls (word; required, any or off; default required; reloaded by SIGHUP)"}},
+		{"rules[3].tls", []string{"rules[].tls (word; required, any, off or local; default required; reloaded by SIGHUP)"}},
 		{"rules.tls", []string{"rules[].tls ("}},
 		{"queue_wait", []string{"pool.queue_wait (time; 1ms to 1h; default 10s;"}},
 		{"pool", []string{"pool (group;", "Settings: mode, size,"}},

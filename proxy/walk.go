@@ -102,7 +102,7 @@ func (v *visitor) greet(ctx context.Context) error {
 			v.request.Addr = unmapped(addr.AddrPort())
 		}
 	case *net.UnixAddr:
-		v.request.Unix = true
+		v.request.Unix, v.request.Peer = true, peerOf(v.raw)
 	default:
 		return errors.New("unknown kind of connection")
 	}

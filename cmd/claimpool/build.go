@@ -88,11 +88,16 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.Authenticator, error) {
 	rules := make([]auth.Rule, len(cfg.Rules))
 	lookup := b.lookup(cfg, now)
+	named, err := userMaps(cfg)
+	if err != nil {
+		return nil, err
+	}
 	for i, r := range cfg.Rules {
 		rules[i] = auth.Rule{
 			Name: r.Name, Databases: r.Databases, Users: r.Users, Addresses: r.Addresses, TLS: auth.Transport(r.TLS),
 			Method: claimpool.Method(r.Method), Role: r.Role, Failed: r.FailedMessage,
 		}
+		nameClients(&rules[i], r, named)
 		switch rules[i].Method {
 		case claimpool.MethodJWT, claimpool.MethodOAuth:
 			set, err := b.issuers.set(r.Issuers...)

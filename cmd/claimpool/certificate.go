@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"strings"
@@ -21,7 +22,7 @@ type certificate struct {
 type loadedCertificate struct {
 	files  config.TLS
 	tls    *tls.Config
-	stamps [2]os.FileInfo
+	stamps []os.FileInfo
 }
 
 // config is what the next client sees; nil when there is no TLS.
@@ -57,11 +58,17 @@ func (c *certificate) refresh() (changed bool, err error) {
 	return c.current.CompareAndSwap(before, next), nil // a reload may have been faster
 }
 
-func stampsOf(files config.TLS) (stamps [2]os.FileInfo, err error) {
-	for i, name := range []string{files.CertFile, files.KeyFile} {
-		if stamps[i], err = os.Stat(name); err != nil {
-			return stamps, fmt.Errorf("tls: %w", err)
+func stampsOf(files config.TLS) (stamps []os.FileInfo, err error) {
+	names := []string{files.CertFile, files.KeyFile}
+	if files.ClientCAFile != "" {
+		names = append(names, files.ClientCAFile)
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
 		}
+		stamps = append(stamps, info)
 	}
 	return stamps, nil
 }
@@ -89,7 +96,24 @@ func loadCertificate(files config.TLS) (*loadedCertificate, error) {
 	if files.MinVersion == "1.3" {
 		next.tls.MinVersion = tls.VersionTLS13
 	}
-	return next, nil
+	return next, next.askClients()
+}
+
+// askClients makes clients be asked for a certificate. Whoever has none may go on: the rules say who needs one.
+func (l *loadedCertificate) askClients() error {
+	if l.files.ClientCAFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(l.files.ClientCAFile)
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	l.tls.ClientCAs = x509.NewCertPool()
+	if !l.tls.ClientCAs.AppendCertsFromPEM(text) {
+		return fmt.Errorf("tls: %s holds no certificate", l.files.ClientCAFile)
+	}
+	l.tls.ClientAuth = tls.VerifyClientCertIfGiven
+	return nil
 }
 
 // loadCertificates reads what each listener is to show, by its address.

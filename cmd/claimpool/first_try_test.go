@@ -55,7 +55,9 @@ func TestFirstTryMakesAWholeConfiguration(t *testing.T) {
 		Role:  config.RoleRule{From: "fixed", Value: "app_user"},
 		Fetch: want.NewIssuer().Fetch, Introspection: want.NewIssuer().Introspection,
 	}
-	want.Rules = []config.Rule{{Name: "first try", Method: "jwt", TLS: "any", Passwords: "file"}}
+	rule := want.NewRule()
+	rule.Name, rule.Method, rule.TLS = "first try", "jwt", "any"
+	want.Rules = []config.Rule{rule}
 	want.Pool.Size, want.Pool.Mode = 5, "session"
 	db := want.NewDatabase()
 	db.Hosts, db.DBName, db.Role = []string{"db.example.com:5433"}, "shop", "app_user"
