@@ -46,7 +46,7 @@ var rooms = map[string]room{
 	"proxy": {"root wire scram token startup auth server pool trusted prepared relay loop", "",
 		"it is the order of things; keys and settings are brought to it, so that it runs without files"},
 	"config":     {"mapping", "log", "settings are declared apart from what runs, so that check and explain work anywhere; expressions are checked with them"},
-	"admin":      {"root wire", "", "it shows and steers through interfaces of its own, and does not know how the proxy works inside"},
+	"admin":      {"root wire revocation", "", "it shows and steers through interfaces of its own, and does not know how the proxy works inside"},
 	"revocation": {"root", "log", "it knows who has been signed out, and neither tokens nor clients: how a session ends is not its business"},
 	"audit":      {"root", "", "it records what it is told"},
 	"doctor":     {"root", "log", "it looks at a database alone"},

@@ -136,7 +136,7 @@ func (k *checker) admin() {
 	case l.Listen == "" && len(issuers) > 0:
 		k.wrong("logout.listen", "is missing", "issuers."+issuers[0]+".logout has nowhere to send its logouts.")
 	}
-	if l.Listen != "" && l.Listen == a.Listen {
+	if l.Listen != "" && l.Listen == a.Listen && !strings.HasSuffix(l.Listen, ":0") {
 		k.wrong("logout.listen", "is that of admin", "Issuers must not reach what is for administrators: give each a port.")
 	}
 }

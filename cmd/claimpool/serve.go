@@ -106,6 +106,9 @@ func (s *service) start(cfg *config.Config) error {
 	if b.revoked != nil {
 		b.revoked.follow(s.ctx, &s.wg, cfg.Revocation.PollInterval, s.proxy.SignOut, s.log)
 	}
+	if err := s.endpoints(cfg); err != nil {
+		return err
+	}
 	for _, l := range listeners {
 		s.log.Info("listening", claimpool.LogAddr, l.Addr().String())
 		s.wg.Go(func() {

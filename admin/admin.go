@@ -1,0 +1,129 @@
+// Package admin shows and steers what runs, by HTTP: an endpoint for administrators and their programs, and one for issuers that tell of
+// logouts. It does not know how anything works inside: what it asks for are interfaces of its own.
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/claimpool/claimpool"
+)
+
+// The limits keep strangers from taking memory or time.
+const (
+	maxBody        = 128 << 10 // a logout token may be as long as any token, and is written as a form
+	maxHeader      = 16 << 10
+	maxConnections = 64
+	maxRequest     = 10 * time.Second
+	maxAnswer      = time.Minute
+	maxQuiet       = time.Minute
+)
+
+// MinToken is the least length of the token for administrators.
+const MinToken = 32
+
+// NewServer makes an HTTP server with the limits, for Serve.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: plain(http.MaxBytesHandler(h, maxBody)), MaxHeaderBytes: maxHeader,
+		ReadHeaderTimeout: maxRequest, ReadTimeout: maxRequest, WriteTimeout: maxAnswer, IdleTimeout: maxQuiet,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Serve serves until the server is closed. More connections than the limit wait.
+func Serve(s *http.Server, l net.Listener) error {
+	err := s.Serve(&limited{Listener: l, places: make(chan struct{}, maxConnections)})
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// plain sets what every answer has: nothing here is for browsers or caches, and no other site may ask (there is no CORS).
+func plain(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// guarded lets only those in who bring the token (RFC 6750, section 2.1).
+func guarded(token claimpool.Secret, log *slog.Logger, h http.Handler) http.Handler {
+	want := sha256.Sum256(token)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(given)) // of equal lengths, whatever is given
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 || len(token) < MinToken {
+			log.Warn("request of an administrator refused", claimpool.LogAddr, r.RemoteAddr, claimpool.LogReason, "no token, or a wrong one")
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			fail(w, http.StatusUnauthorized, "a token is needed")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// readJSON reads a body that must be one JSON object with known fields.
+func readJSON(r *http.Request, to any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return errors.New("the Content-Type must be application/json")
+	}
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return errors.New("the body is not the JSON object that is expected")
+	}
+	if d.More() {
+		return errors.New("the body holds more than one JSON object")
+	}
+	return nil
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(v) // the client may have left
+}
+
+func fail(w http.ResponseWriter, status int, text string) {
+	answer(w, status, map[string]string{"error": text})
+}
+
+// limited bounds the connections of a listener.
+type limited struct {
+	net.Listener
+	places chan struct{}
+}
+
+// Accept is part of net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	l.places <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.places
+		return nil, err
+	}
+	return &place{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+type place struct {
+	net.Conn
+	leave func()
+}
+
+// Close is part of net.Conn.
+func (p *place) Close() error {
+	defer p.leave()
+	return p.Conn.Close()
+}
