@@ -66,24 +66,43 @@ func writeCredentials(dir string) error {
 	for _, n := range tokenCounts {
 		var lines strings.Builder
 		for i := range n {
-			fmt.Fprintln(&lines, mint(private, i))
+			fmt.Fprintln(&lines, mint(private, i, tokenIssuer, 24*time.Hour))
 		}
 		if err := os.WriteFile(tokenFile(dir, n), []byte(lines.String()), 0o600); err != nil {
 			return err
 		}
 	}
-	return nil
+	return writeBadTokens(dir, private)
 }
+
+// writeBadTokens writes tokens that must be refused, one kind after the other: of somebody else's key, ended, of an issuer that nobody
+// knows, and none at all.
+func writeBadTokens(dir string, key ed25519.PrivateKey) error {
+	_, other, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for i := range maxTokens / 4 {
+		fmt.Fprintln(&lines, mint(other, i, tokenIssuer, time.Hour))
+		fmt.Fprintln(&lines, mint(key, i, tokenIssuer, -time.Hour))
+		fmt.Fprintln(&lines, mint(key, i, "https://unknown.invalid", time.Hour))
+		fmt.Fprintln(&lines, rand.Text())
+	}
+	return os.WriteFile(badTokens(dir), []byte(lines.String()), 0o600)
+}
+
+func badTokens(dir string) string { return filepath.Join(dir, "tokens-bad") }
 
 func tokenFile(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("tokens-%d", n)) }
 
 // mint signs a token for user i (RFC 7515, section 3.1: compact serialisation; RFC 8037, section 3.1: EdDSA).
-func mint(key ed25519.PrivateKey, i int) string {
+func mint(key ed25519.PrivateKey, i int, issuer string, life time.Duration) string {
 	b64 := base64.RawURLEncoding.EncodeToString
 	now := time.Now().Unix()
 	signed := b64([]byte(`{"alg":"EdDSA","typ":"JWT"}`)) + "." + b64(fmt.Appendf(nil,
 		`{"iss":%q,"aud":%q,"sub":"user-%d","tenant_id":%d,"roles":["reader","writer"],"iat":%d,"exp":%d}`,
-		tokenIssuer, tokenAudience, i, 1000+i, now, now+24*60*60))
+		issuer, tokenAudience, i, 1000+i, now, now+int64(life/time.Second)))
 	return signed + "." + b64(ed25519.Sign(key, []byte(signed)))
 }
 

@@ -28,6 +28,7 @@ func main() {
 
 const usage = `bench compare [flags]   run targets side by side and print a table (see -help)
 bench handover [flags]  what serving another identity costs (see -help)
+bench logins [flags]    what many logins do to those who are connected (see -help)
 bench load [flags]      one load against one address; prints JSON
 bench fakepg [flags]    the fake server alone
 bench workloads         what the workloads do
@@ -43,6 +44,8 @@ func run(args []string, out io.Writer) error {
 		return runCompare(args[1:], out)
 	case "handover":
 		return runHandover(args[1:], out)
+	case "logins":
+		return runLogins(args[1:], out)
 	case "load":
 		return runLoad(args[1:], out)
 	case "fakepg":
@@ -79,6 +82,8 @@ func runLoad(args []string, out io.Writer) error {
 	f.StringVar(&o.Database, "database", "bench", "where to")
 	f.StringVar(&o.Password, "password", "", "the password, if one is asked for")
 	tokens := f.String("tokens", "", "`file` with one token per line, sent as passwords in turn")
+	bad := f.String("bad", "", "`file` with one bad token per line; for paced")
+	f.Float64Var(&o.Rate, "rate", 0, "logins per second; for paced")
 	f.DurationVar(&o.Warmup, "warmup", 300*time.Millisecond, "time before measuring; with idle, the time to settle")
 	f.DurationVar(&o.Time, "time", 2*time.Second, "time to measure")
 	f.IntVar(&o.Count, "count", 0, "transactions to measure at most; 0 is no bound")
@@ -86,13 +91,16 @@ func runLoad(args []string, out io.Writer) error {
 	f.IntVar(&o.Server, "server-pid", 0, "PostgreSQL's first process, whose cost and whose children's is read too")
 	f.IntVar(&o.Active, "active", 0, "clients that have a transaction at the same time; 0 is all")
 	_ = f.Parse(args)
-	if *tokens != "" {
-		b, err := os.ReadFile(*tokens)
+	for name, to := range map[string]*[]string{*tokens: &o.Tokens, *bad: &o.Bad} {
+		if name == "" {
+			continue
+		}
+		b, err := os.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("read tokens: %w", err)
 		}
 		for line := range strings.Lines(string(b)) {
-			o.Tokens = append(o.Tokens, strings.TrimSpace(line))
+			*to = append(*to, strings.TrimSpace(line))
 		}
 	}
 	r, err := load.Run(o)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds claimpool and the benchmark, and compares: every flag goes to "bench compare" (try -help, -quick, -real).
 # Results are appended to bench/history.tsv, except with -quick. With -handover as the first flag, hand-overs are compared
-# ("bench handover"), and the results go to bench/handover.tsv; a -history of your own, behind it, wins. BENCH_FIRST=1 (as root) goes before all other work on
+# ("bench handover"), and the results go to bench/handover.tsv; with -logins, what 1,000 logins a second do to those who are connected
+# ("bench logins", bench/logins.tsv); a -history of your own, behind it, wins. BENCH_FIRST=1 (as root) goes before all other work on
 # the machine, for figures that can be used although there is some.
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,6 +19,9 @@ go build -o "$bin/claimpool" ./cmd/claimpool
 if [ "${1:-}" = -handover ]; then
 	shift
 	set -- "$bin/bench" handover -claimpool "$bin/claimpool" -history bench/handover.tsv "$@"
+elif [ "${1:-}" = -logins ]; then
+	shift
+	set -- "$bin/bench" logins -claimpool "$bin/claimpool" -history bench/logins.tsv "$@"
 else
 	set -- "$bin/bench" compare -claimpool "$bin/claimpool" -history bench/history.tsv "$@"
 fi

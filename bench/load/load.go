@@ -18,13 +18,15 @@ import (
 // Options say what to do and when to stop.
 type Options struct {
 	Addr     string        // host:port, or the path of a unix socket
-	Workload string        // one of Workloads, or "storm", or "idle"
+	Workload string        // one of Workloads, or "storm", "idle" or "paced"
 	Clients  int           // connections at the same time
 	Active   int           // how many of them have a transaction at the same time; 0 is all
 	TLS      bool          // the connections use TLS
 	User     string        // who logs in
 	Database string        // where to
 	Password string        // what to answer when asked, unless there are tokens
+	Rate     float64       // paced only: logins per second
+	Bad      []string      // paced only: tokens that must be refused
 	Tokens   []string      // client i answers with token i, over again when there are fewer
 	Warmup   time.Duration // not measured
 	Time     time.Duration // measured for so long ...
@@ -46,6 +48,7 @@ type Result struct {
 	Server       float64     `json:"server_us"`   // PostgreSQL's processor time per transaction, in microseconds
 	LoadCPU      float64     `json:"load_cpu_us"` // the load generator's own, to see that it is not the bottleneck
 	Memory       proc.Memory `json:"memory"`      // of the process, at the end
+	Refused      int         `json:"refused"`     // paced only: logins with bad tokens
 	PerClient    float64     `json:"per_client"`  // idle only: resident bytes of the process per client
 	Base         proc.Memory `json:"base"`        // idle only: with the first tenth of the clients
 }
@@ -69,6 +72,8 @@ func run(o *Options) (*Result, error) {
 		return storm(o)
 	case "idle":
 		return idle(o)
+	case "paced":
+		return paced(o)
 	}
 	w, err := find(o.Workload)
 	if err != nil {

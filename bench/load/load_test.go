@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,18 @@ func TestClientsTakeTurns(t *testing.T) {
 		if m != nil && m.began.IsZero() {
 			t.Error("a client had no turn")
 		}
+	}
+}
+
+// The fake server takes every token, so a bad one that is taken must end the run.
+func TestPacedHoldsThatBadTokensAreRefused(t *testing.T) {
+	o := &Options{Addr: fake(t), Workload: "paced", Clients: 1, User: "bench", Database: "bench", Rate: 200, Time: 100 * time.Millisecond, Tokens: []string{"good"}}
+	if _, err := Run(o); err == nil {
+		t.Error("it runs without bad tokens")
+	}
+	o.Bad = []string{"bad"}
+	if _, err := Run(o); err == nil || !strings.Contains(err.Error(), "a bad token was taken") {
+		t.Errorf("a bad token was taken, and it says %v", err)
 	}
 }
 

@@ -1,0 +1,101 @@
+//go:build linux
+
+package load
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxPaced bounds the logins that are under way; a proxy that is this far behind is asked no more.
+const maxPaced = 4096
+
+// paced opens connections at a rate, however long each login takes: half of them with tokens that are good, half with bad ones, which
+// come from addresses of their own, as those of strangers do. A transaction is a login with a good token.
+func paced(o *Options) (*Result, error) {
+	if o.Rate <= 0 || len(o.Tokens) == 0 || len(o.Bad) == 0 {
+		return nil, fmt.Errorf("a rate, tokens and bad tokens are needed")
+	}
+	var (
+		mu        sync.Mutex // guards what follows
+		times     histogram
+		done, bad int
+		failure   error
+		under     atomic.Int64
+		group     sync.WaitGroup
+	)
+	m, err := startMeter(o)
+	if err != nil {
+		return nil, err
+	}
+	login := func(n int) {
+		start := time.Now()
+		var c *client
+		var err error
+		if n%2 == 0 {
+			c, err = connect(o, n/2)
+		} else {
+			err = o.refused(n / 2)
+		}
+		took := time.Since(start)
+		if c != nil {
+			c.leave()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err != nil:
+			failure = err
+		case n%2 == 0:
+			done++
+			times.add(took)
+		default:
+			bad++
+		}
+	}
+	for n := 0; time.Since(m.began) < o.Time; n++ {
+		time.Sleep(time.Until(m.began.Add(time.Duration(float64(n) / o.Rate * float64(time.Second)))))
+		if under.Add(1) > maxPaced {
+			failure = fmt.Errorf("%d logins are under way: the proxy cannot keep up", maxPaced)
+			break
+		}
+		group.Go(func() {
+			defer under.Add(-1)
+			login(n)
+		})
+	}
+	group.Wait()
+	if failure != nil {
+		return nil, failure
+	}
+	r, err := m.result(done, &times)
+	if r != nil {
+		r.Refused = bad
+	}
+	return r, err
+}
+
+// refused logs in with a bad token, from an address that nobody else has, and holds that it is refused as a wrong password is.
+func (o *Options) refused(i int) error {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>16&0x7f), byte(i>>8), byte(i))}}
+	raw, err := d.Dial("tcp4", o.Addr)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	_ = raw.SetDeadline(time.Now().Add(loginTimeout))
+	own := *o
+	own.Tokens = o.Bad
+	err = (&client{raw: raw}).login(&own, i)
+	switch {
+	case err == nil:
+		return fmt.Errorf("a bad token was taken")
+	case !strings.Contains(err.Error(), "28P01"):
+		return fmt.Errorf("a bad token: %w", err)
+	}
+	return nil
+}
