@@ -49,18 +49,9 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 		if !ok {
 			return Reply{Forward: n, Done: true}, nil
 		}
-		if r.fencing {
-			if n > 0 {
-				return Reply{Forward: n}, nil // first what stands before it
-			}
-			return r.fenced(b, typ, size)
-		}
-		if r.probe != noProbe && (typ == wire.MsgCloseComplete || typ == wire.MsgReadyForQuery) {
-			if n > 0 {
-				return Reply{Forward: n}, nil
-			}
-			if reply, ours := r.probed(b, typ); ours {
-				return reply, nil
+		if r.fencing || r.probe != noProbe {
+			if reply, stop, err := r.asked(b, n, typ, size); stop {
+				return reply, err
 			}
 		}
 		switch typ {
@@ -98,6 +89,22 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 		n += wire.HeaderLen
 		r.fromServer = size
 	}
+}
+
+// asked looks at a message behind n bytes that may answer a question of the proxy's own. stop means that FromServer gives the reply.
+func (r *Relay) asked(b []byte, n int, typ byte, size int) (reply Reply, stop bool, err error) {
+	probed := r.probe != noProbe && (typ == wire.MsgCloseComplete || typ == wire.MsgReadyForQuery)
+	switch {
+	case !r.fencing && !probed:
+		return Reply{}, false, nil
+	case n > 0:
+		return Reply{Forward: n}, true, nil // first what stands before it
+	case r.fencing:
+		reply, err = r.fenced(b, typ, size)
+		return reply, true, err
+	}
+	reply, stop = r.probed(b, typ)
+	return reply, stop, nil
 }
 
 // maxTag is longer than any command tag.
