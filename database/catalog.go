@@ -96,6 +96,18 @@ var everywhere = []string{
 	`select format('function %s reads request.jwt.*, which every client may set: no policy may rely on it', oid::regprocedure) from pg_proc
 	where prokind in ('f', 'p') and pronamespace <> 'pg_catalog'::regnamespace
 	and coalesce(pg_get_function_sqlbody(oid), prosrc) ~* 'current_setting\s*\(\s*.?request\.jwt\.' order by 1`,
+
+	// PostgreSQL calls an IMMUTABLE function when it plans, and a plan outlives an identity.
+	`select format('function %s reads claims and is IMMUTABLE: a plan may keep the answer that it gave to somebody else; declare it STABLE', oid::regprocedure)
+	from pg_proc where prokind = 'f' and provolatile = 'i' and pronamespace <> 'pg_catalog'::regnamespace
+	and coalesce(pg_get_function_sqlbody(oid), prosrc) ~* '\m(jwt|jwt_required|auth\.uid|auth\.jwt)\s*\(' order by 1`,
+
+	// jwt() is NULL without a context, and then "=" is not true.
+	`select format('policy %I on %s may be true where there is no claim (%s): compare by =, or read the claim with jwt_required()', polname, polrelid::regclass, how)
+	from pg_policy, concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) expr, (values
+		('COALESCE', 'COALESCE\([^,]*\mjwt\('), ('IS NULL', '\mjwt\([^)]*\)( AS jwt)?\)? IS NULL'),
+		('IS NOT DISTINCT FROM', 'NOT \([^()]* IS DISTINCT FROM [( ]*(SELECT )?([[:alnum:]_]+\.)?jwt\('), ('IS NOT DISTINCT FROM', 'NOT \([( ]*(SELECT )?([[:alnum:]_]+\.)?jwt\([^)]*\)( AS jwt)?\)? IS DISTINCT FROM')
+	) test (how, pattern) where expr ~ pattern group by polname, polrelid, how order by 1`,
 }
 
 // ofTheSQL is asked where the SQL dialect is installed.

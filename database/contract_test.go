@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/cluster"
+	"github.com/claimpool/claimpool/database"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/trusted"
 	"github.com/claimpool/claimpool/wire"
@@ -163,6 +165,10 @@ func TestHotStandby(t *testing.T) {
 		t.Run(inst.Version, func(t *testing.T) {
 			primary := pgtest.Start(t, inst)
 			p := prepare(t, primary)
+			admin := p.Connect(t, p.db, cluster.Superuser, "")
+			run(t, admin)(database.PlanInstall(t.Context(), admin, database.Options{With: []string{"vault"}}))
+			id := one(t, admin, `select claimpool_vault.open('{"sub": "bob"}', $1)`, p.role)
+			admin.Close(t.Context())
 			primary.Exec(t, p.db, "create table notes (owner text); insert into notes values ('alice'), ('bob'); "+
 				"alter table notes enable row level security; create policy own on notes using (owner = (select jwt('sub'))); "+
 				"grant select on notes to "+p.role)
@@ -179,6 +185,9 @@ func TestHotStandby(t *testing.T) {
 			s.want("select count(*)::text from notes", "0")
 			s.as(`{"sub":"bob"}`).want("select string_agg(owner, ',') from notes", "bob")
 			s.set("garbage").want("select count(*)::text from notes", invalid)
+			s.want("select claimpool_vault.login('bob', 'correct horse')", "25006") // PostgreSQL's own words: cannot execute … during recovery
+			s.want("select claimpool_vault.logout('"+id+"')::text", "25006")
+			s.want("select claimpool_vault.resume('"+id+"') ->> 'sub'", "bob") // it reads alone
 		})
 	}
 }

@@ -261,8 +261,13 @@ func TestTicket(t *testing.T) {
 	})
 }
 
-// The sessions of an unlogged table end with a crash, and nobody inherits one; those of a logged table stay.
-func TestVaultAfterACrash(t *testing.T) {
+// TestAttackVaultAfterACrash: the database has crashed, and a vault in an unlogged table is empty. The attacker is the next to log
+// in, and hopes that the id of the victim's session is now his, or the other way around.
+//
+// Must: The sessions of an unlogged table have ended, and nobody inherits one; those of a logged table are their owners'.
+// Dialects: sql
+// Not native: sessions in a vault are a variant of the SQL dialect
+func TestAttackVaultAfterACrash(t *testing.T) {
 	pgtest.EachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		c := pgtest.Start(t, inst, pgtest.WithSetting("synchronous_commit", "on"))
 		ids := map[string]string{}

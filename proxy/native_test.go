@@ -20,7 +20,12 @@ import (
 // startNative is startTenants with the extension in place of the SQL dialect.
 func startNative(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
 	t.Helper()
-	n := pgtest.SharedNative(t, inst)
+	return nativeOn(t, pgtest.SharedNative(t, inst), change)
+}
+
+// nativeOn is startNative on a cluster that the test may break.
+func nativeOn(t *testing.T, n *pgtest.Native, change func(*pgtest.ProxyOptions)) *tenants {
+	t.Helper()
 	f := &tenants{dialect: native, cluster: n.Cluster, issuer: pgtest.NewIssuer(t, "https://issuer.test")}
 	f.database = n.NewDatabaseLike(t, "tenants", func(model string) {
 		n.Install(t, model)

@@ -40,7 +40,12 @@ var modelKeys sync.Map // *trusted.SQLKey, by *pgtest.Cluster: the databases of 
 
 func startTenants(t *testing.T, inst cluster.Installation, change func(*pgtest.ProxyOptions)) *tenants {
 	t.Helper()
-	c := pgtest.Shared(t, inst)
+	return tenantsOn(t, pgtest.Shared(t, inst), change)
+}
+
+// tenantsOn is startTenants on a cluster that the test may break.
+func tenantsOn(t *testing.T, c *pgtest.Cluster, change func(*pgtest.ProxyOptions)) *tenants {
+	t.Helper()
 	f := &tenants{dialect: sql, cluster: c, issuer: pgtest.NewIssuer(t, "https://issuer.test")}
 	f.database = c.NewDatabaseLike(t, "tenants", func(model string) {
 		modelKeys.Store(c, c.InstallSQL(t, model))
