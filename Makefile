@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: make demo, make test.
 
-.PHONY: demo test test-versions attack build generate lint fuzz bench clean
+.PHONY: demo test test-versions attack build generate lint fuzz fuzz-protocol bench clean
 
 build:
 	go build -o bin/claimpool ./cmd/claimpool
@@ -48,6 +48,13 @@ lint:
 FUZZTIME ?= 20s
 fuzz:
 	sh scripts/fuzz.sh $(FUZZTIME)
+
+# Random conversations, compared with PostgreSQL's own answers, and clients and servers in bad weather: PROTOCOL_TIME for each
+# kind and mode. PROTOCOL_SEED=… plays one of them again.
+PROTOCOL_TIME ?= 5m
+fuzz-protocol:
+	sh scripts/setup.sh test
+	PGTEST_REQUIRE=1 PROTOCOL_TIME=$(PROTOCOL_TIME) go test -timeout 60m -count=1 -v -run 'TestSameReplies|TestBadWeather' ./pgtest
 
 # claimpool, pgbouncer and a direct connection side by side.
 bench:

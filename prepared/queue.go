@@ -2,6 +2,7 @@ package prepared
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/wire"
@@ -117,6 +118,8 @@ func (s *Server) Failed(batch, ack uint32, f *Failure) *claimpool.Error {
 			s.doubt()
 			return gone
 		}
+	case claimpool.CodeProtocolViolation: // "bind message supplies 0 parameters, but prepared statement … requires 1"
+		return s.inClientsWords(f)
 	case claimpool.CodeFeatureNotSupported:
 		if string(f.Routine) == "RevalidateCachedQuery" {
 			// "cached plan must not change result type": whoever prepares from now on must not get an old copy.
@@ -124,6 +127,27 @@ func (s *Server) Failed(batch, ack uint32, f *Failure) *claimpool.Error {
 		}
 	}
 	return nil
+}
+
+// inClientsWords gives an error that has a name of ours in it with the client's name; nil for all others.
+func (s *Server) inClientsWords(f *Failure) *claimpool.Error {
+	before, rest, ok := strings.Cut(string(f.Message), "\""+prefix)
+	name, after, closed := strings.Cut(rest, "\"")
+	if !ok || !closed || s.client == nil {
+		return nil
+	}
+	theirs := ""
+	for _, e := range s.queue[s.head:] { // it may be closed already by what is under way
+		if e.h != nil && e.h.st.name == prefix+name {
+			theirs = e.h.name
+		}
+	}
+	for _, h := range s.client.names {
+		if h.st.name == prefix+name {
+			theirs = h.name
+		}
+	}
+	return &claimpool.Error{Code: claimpool.Code(f.Code), Message: before + "\"" + strings.ToValidUTF8(theirs, "?") + "\"" + after}
 }
 
 var gone = &claimpool.Error{

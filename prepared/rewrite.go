@@ -16,6 +16,7 @@ const maxHead = 8 << 10
 
 // Point is where in the stream of a client's messages one stands.
 type Point struct {
+	Failed  bool   // the transaction has failed: nothing can be prepared
 	Batch   uint32 // how many ReadyForQuery come before the one that ends its batch
 	Ack     uint32 // how many ParseComplete and CloseComplete of the batch come before its own
 	Unnamed bool   // the server's unnamed statement is this client's, or there is none
@@ -161,7 +162,7 @@ func (s *Server) named(dst []byte, m *message) (_ []byte, hold bool) {
 	st := s.client.current(h)
 	sl := s.slots[st]
 	switch {
-	case sl != nil && sl.epoch >= h.epoch && (sl.state == settled || sl.state == pending && sl.batch == s.at.Batch):
+	case sl != nil && sl.epoch >= h.epoch && (sl.state == settled || sl.state == pending && sl.batch == s.at.Batch || sl.state == stale && s.at.Failed):
 		s.touch(sl)
 	case s.at.Waiting:
 		return dst, true // what is under way may make it come or go

@@ -50,6 +50,7 @@ func (r *Relay) Rewrite(dst, b []byte) (out []byte, used int, err error) {
 	}
 	r.unsynced = true
 	at := prepared.Point{Batch: r.answered + uint32(r.due), Ack: r.acks, Unnamed: r.unnamed, Waiting: r.due > 0 && !r.unsure}
+	at.Failed = r.status == wire.StatusFailed && r.due == 0
 	before := r.book.Due()
 	out, step, err := r.book.Rewrite(dst, b, &at)
 	r.acks, r.unnamed = at.Ack, at.Unnamed
