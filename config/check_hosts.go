@@ -10,6 +10,9 @@ func (k *checker) hosts(key string, db Database) {
 				`Use "target_session_attrs: primary".`)
 		}
 	}
+	if db.Replication == "allow-with-claims" {
+		k.warn(key+".replication", "lets clients read all rows, whatever their claims", `Use "replication: allow", and a client without a token.`)
+	}
 	if db.LoadBalanceHosts != "disable" && len(db.Hosts) > 1 && db.TargetSessionAttrs == "any" {
 		k.warn(key+".load_balance_hosts", "spreads clients over all hosts, and those that meet a standby cannot write",
 			`Use "target_session_attrs: primary" for writing, and a database entry of its own for reading.`)

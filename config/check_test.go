@@ -182,6 +182,8 @@ func TestCheck(t *testing.T) {
 			"databases.app.target_session_attrs: is read-write, but parameters make every server read-only"},
 		{"writing to any host", "databases", "{app: {hosts: [a, b], password: {file: secret}, context: {dialect: sql, key_file: tc.key}, load_balance_hosts: random}}",
 			"databases.app.load_balance_hosts: spreads clients over all hosts"},
+		{"replication past the claims", "databases", "{app: {hosts: a, password: {file: secret}, context: {dialect: sql, key_file: tc.key}, replication: allow-with-claims}}",
+			"databases.app.replication: lets clients read all rows"},
 		{"no isolation under a context", "pool", "{isolation: off}", "databases.app.pool.isolation: is off, but the database has a context"},
 		{"a database's own pool", "databases", "{a: {hosts: h, pool: {min_size: 30}}}", "databases.a.pool.min_size: is 30, more than the size, 20"},
 	} {

@@ -397,6 +397,14 @@ type Database struct {
 	// session's defaults, which clients may change for themselves as far as PostgreSQL lets them.
 	Parameters map[string]string `yaml:"parameters"`
 
+	// Who may have replication connections (the startup parameter "replication"). refuse: nobody. allow: clients without claims.
+	// allow-with-claims: all. Each gets a server connection of its own, outside of the pool. Through it everything can be read, whatever
+	// policies say; PostgreSQL asks for a role with REPLICATION.
+	Replication string `yaml:"replication" values:"refuse|allow|allow-with-claims"`
+
+	// The most replication connections.
+	MaxReplication int `yaml:"max_replication" bounds:"1..10000"`
+
 	// What differs from the top-level "pool" for this database.
 	Pool Pool `yaml:"pool"`
 }

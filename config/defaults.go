@@ -74,7 +74,7 @@ func (c *Config) NewRule() Rule {
 func (c *Config) NewDatabase() Database {
 	return Database{
 		TLS:                ServerTLS{Mode: "auto"},
-		TargetSessionAttrs: "any", LoadBalanceHosts: "disable",
+		TargetSessionAttrs: "any", LoadBalanceHosts: "disable", Replication: "refuse", MaxReplication: 10,
 		Context: Context{Dialect: "none", Window: 3 * time.Second},
 		JIT:     JIT{Timeout: 3 * time.Second, HandOn: "never"},
 		Pool:    c.Pool,

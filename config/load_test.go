@@ -44,7 +44,7 @@ func TestParseReadsEverySettingOfTheExample(t *testing.T) {
 	want.UsersFile = "/etc/claimpool/userlist.txt"
 	want.Databases = map[string]Database{"shop": {
 		Hosts: []string{"db1.example.com:5432", "db2.example.com:5433"}, DBName: "shop",
-		TargetSessionAttrs: "any", LoadBalanceHosts: "disable",
+		TargetSessionAttrs: "any", LoadBalanceHosts: "disable", Replication: "refuse", MaxReplication: 10,
 		TLS:        ServerTLS{Mode: "verify-full", CAFile: "/etc/claimpool/ca.pem"},
 		Password:   Secret{File: "/etc/claimpool/pool-password"},
 		Context:    Context{Dialect: "sql", KeyFile: "/etc/claimpool/claimpool.key", Window: 3 * time.Second},

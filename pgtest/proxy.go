@@ -52,6 +52,7 @@ type ProxyOptions struct {
 
 	FailoverWait time.Duration
 	QueueNotice  time.Duration
+	Replication  proxy.Replication
 
 	Balancers []netip.Prefix // see proxy.Listener
 
@@ -127,7 +128,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Auth:   a,
 		Limits: o.Limits,
 		Databases: map[string]*proxy.Database{o.Database: {
-			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice,
+			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice, Replication: o.Replication, MaxReplication: 3,
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role

@@ -2,6 +2,8 @@ package pgtest
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -60,4 +62,18 @@ func (c *Cluster) Caught(t testing.TB, primary *Cluster) {
 			t.Fatal("the standby does not catch up")
 		}
 	}
+}
+
+// Tool finds a program that comes with PostgreSQL, such as pg_receivewal, and the installation that it belongs to: the newest that has
+// it, because most of those in .cache have only the server.
+func Tool(t testing.TB, name string) (path string, inst cluster.Installation) {
+	t.Helper()
+	for _, inst := range installations() {
+		path := filepath.Join(inst.BinDir, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, inst
+		}
+	}
+	t.Fatalf("no PostgreSQL with %s on this machine: install the package postgresql", name)
+	return "", cluster.Installation{}
 }

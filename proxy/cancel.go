@@ -16,6 +16,10 @@ func (p *Proxy) cancel(ctx context.Context, req *startup.Cancel) {
 		p.log.Debug("cancel request with an unknown key")
 		return
 	}
+	if c.stream != nil {
+		c.stream.cancel(ctx)
+		return
+	}
 	done := make(chan struct{})
 	if !c.pool.hub.loop.Post(func() { c.cancel(done) }) {
 		return

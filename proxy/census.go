@@ -20,6 +20,7 @@ const (
 	ofDatabase
 	ofRole
 	ofIdentity
+	ofReplication // replication connections, by database
 )
 
 // census counts clients by what limits are for. What has no limit is not counted.

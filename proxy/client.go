@@ -39,6 +39,7 @@ type client struct {
 	settings *trusted.Settings
 	server   *backend     // in receiving, relaying and keeping
 	ticket   *pool.Ticket // in waiting
+	stream   *stream      // not nil: nothing but the key of a replication connection
 	seats    []seat       // in the proxy's census
 	number   uint64
 	since    time.Duration // when its login began, as hub.clock tells

@@ -50,6 +50,9 @@ type Database struct {
 	// Server gives the way to a server for a role. Its Wrap and Startup are set by the proxy.
 	Server func(role string) (*server.Config, error)
 
+	Replication    Replication
+	MaxReplication int // replication connections; 0 counts as 1
+
 	// FailoverWait is how long clients wait for a server while none can be reached. 0: they are refused at once.
 	FailoverWait time.Duration
 
@@ -124,6 +127,7 @@ type Proxy struct {
 	draining  bool                    // guarded by mu
 	pending   map[net.Conn]struct{}   // clients that are logging in; guarded by mu
 	nextHub   int                     // guarded by mu
+	streams   map[*stream]struct{}    // replication connections; guarded by mu
 
 	ctx  context.Context // ends what blocks (openings, cancels) when the proxy stops
 	stop context.CancelFunc
@@ -140,7 +144,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if cfg == nil || cfg.Auth == nil {
 		return nil, errors.New("proxy without rules")
 	}
-	p := &Proxy{log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}}
+	p := &Proxy{log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -190,6 +194,7 @@ func (p *Proxy) Serve(l *Listener) error {
 // and servers of a database whose way has changed are closed when they come back.
 func (p *Proxy) Reload(cfg *Config) {
 	p.config.Store(cfg)
+	p.endStrayStreams(cfg)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, sp := range p.pools {
@@ -205,6 +210,7 @@ func (p *Proxy) Clients() int { return int(p.count.Load()) }
 // returns when all clients have left, or with ctx's error after which Close is due.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closeListeners()
+	p.endStreams(errStopping.Message, func(*stream) bool { return true })
 	for _, h := range p.hubs {
 		h.loop.Post(h.drain)
 	}

@@ -44,14 +44,7 @@ func clientSettings(s wire.Startup) (list [][2]string, token claimpool.Secret, e
 	for _, kv := range s.Params {
 		var err error
 		switch name := strings.ToLower(kv[0]); name {
-		case "user", "database":
-		case "replication":
-			if v := strings.ToLower(kv[1]); v != "false" && v != "off" && v != "no" && v != "0" {
-				err = &claimpool.Error{
-					Code: claimpool.CodeFeatureNotSupported, Message: "replication connections are not supported",
-					Hint: "Connect to PostgreSQL directly for replication.",
-				}
-			}
+		case "user", "database", "replication":
 		case "options":
 			var opts [][2]string
 			if opts, err = wire.ParseOptions(kv[1]); err == nil {

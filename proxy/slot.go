@@ -19,6 +19,15 @@ type slot struct {
 
 	mu   sync.Mutex
 	held bool // guarded by mu
+	left bool // guarded by mu
+}
+
+// quit gives the slot back for good: the login is over.
+func (s *slot) quit() {
+	s.free()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
 }
 
 // newSlot waits for a free slot; nil when ctx ends.
@@ -45,7 +54,7 @@ func (s *slot) free() {
 func (s *slot) regain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held {
+	if s.held || s.left {
 		return
 	}
 	select {
@@ -55,8 +64,17 @@ func (s *slot) regain() {
 	}
 }
 
+func (s *slot) isLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left
+}
+
 // waiting says that from here to the call of what it returns, the login only waits.
 func (s *slot) waiting() (over func()) {
+	if s.isLeft() {
+		return func() {}
+	}
 	t := time.AfterFunc(maxStall, s.free)
 	return func() {
 		t.Stop()

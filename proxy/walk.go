@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -55,7 +56,8 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if bad != nil { // told to those who may log in
+	replication, wrong := replicationOf(v.hello.Startup)
+	if bad = cmp.Or(bad, wrong); bad != nil { // told to those who may log in
 		return bad
 	}
 	if err := v.sitByIdentity(&cfg.Limits); err != nil {
@@ -64,7 +66,12 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if v.pool, err = v.proxy.enter(v.request.Database, v.identity); err != nil {
 		return err
 	}
-	if err := v.moveIn(ctx, settings); err != nil { // step 6
+	if replication != "" {
+		err = v.replicate(ctx, cfg, replication, settings)
+	} else {
+		err = v.moveIn(ctx, settings) // step 6
+	}
+	if err != nil {
 		v.proxy.leave(v.pool, v.identity)
 		return err
 	}

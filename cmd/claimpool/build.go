@@ -160,6 +160,7 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
+	db.Replication, db.MaxReplication = proxy.Replication(d.Replication), d.MaxReplication
 	db.FailoverWait, db.QueueNotice = d.Pool.FailoverWait, d.Pool.QueueNotice
 	keys, group, fetched := b.clientKeys, groupOf(d), new(credentials)
 	db.Server = func(role string) (*server.Config, error) {
