@@ -24,6 +24,7 @@ func (c *Config) Check() Problems {
 	k.rules()
 	k.pool("pool", c.Pool)
 	k.databases()
+	k.tenants()
 	k.revocation()
 	k.admin()
 	slices.SortStableFunc(k.problems, func(a, b Problem) int { return a.Line - b.Line })

@@ -57,6 +57,11 @@ type Config struct {
 	// at its hosts under their own names, unless it has a "dbname", and it has neither a context, nor "jit", nor "lookup".
 	Databases map[string]Database `yaml:"databases" reload:"yes"`
 
+	// Where clients may name the tenant of a database, as with Supavisor. user: behind the last dot of the user name, as in
+	// postgres.TENANT; the rest is the user. options: as options=reference=TENANT. sni: the host name that their TLS asks for begins
+	// with it, as in TENANT.db.example.com. A client that names none means the database that it asks for.
+	TenantsBy []string `yaml:"tenants_by" reload:"yes" values:"user|options|sni"`
+
 	// Bounds that keep one client, or many, from taking everything.
 	Limits Limits `yaml:"limits" reload:"yes"`
 
@@ -392,6 +397,9 @@ type Database struct {
 
 	// Just-in-time access: an API that judges tokens, at each login.
 	JIT JIT `yaml:"jit"`
+
+	// The name of a tenant whose clients mean this database, whatever database they ask for; see "tenants_by".
+	Tenant string `yaml:"tenant"`
 
 	// Settings for every server connection, such as "search_path: app" or "statement_timeout: 30s". They become the
 	// session's defaults, which clients may change for themselves as far as PostgreSQL lets them.

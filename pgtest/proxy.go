@@ -44,6 +44,7 @@ type ProxyOptions struct {
 	Pool       pool.Config     // zero fields are filled in
 	Rules      []auth.Rule     // trust for everybody on loopback when empty
 	JIT        map[string]*auth.JIT
+	Tenants    proxy.Tenants
 	Limits     proxy.Limits
 	Statements prepared.Limits
 	Server     *server.Config // replaces the way to Cluster
@@ -126,7 +127,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 	}
 	return &proxy.Config{
 		Auth:   a,
-		Limits: o.Limits,
+		Limits: o.Limits, Tenants: o.Tenants,
 		Databases: map[string]*proxy.Database{o.Database: {
 			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice, Replication: o.Replication, MaxReplication: 3,
 			Server: func(role string) (*server.Config, error) {

@@ -29,6 +29,7 @@ import (
 type Config struct {
 	Auth      *auth.Authenticator
 	Databases map[string]*Database // by name; Other stands for all that are not there
+	Tenants   Tenants
 	Limits    Limits
 }
 

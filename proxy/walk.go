@@ -45,6 +45,9 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err := v.greet(ctx); err != nil { // step 1
 		return err
 	}
+	if err := v.findTenant(&cfg.Tenants); err != nil {
+		return err
+	}
 	if err := v.admit(cfg); err != nil { // step 0's limit, told in the client's own words
 		return err
 	}

@@ -77,6 +77,10 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 		QueryTimeout: cfg.Limits.QueryTimeout, TransactionTimeout: cfg.Limits.TransactionTimeout, CancelTimeout: cfg.Limits.CancelTimeout,
 		TokenGrace: cfg.Limits.TokenGrace, TokenWarning: cfg.Limits.TokenWarning, Overrun: cfg.Limits.TokenOverrun,
 	}}
+	b.proxy.Tenants = proxy.Tenants{
+		Databases: cfg.Tenants(), User: slices.Contains(cfg.TenantsBy, "user"),
+		Options: slices.Contains(cfg.TenantsBy, "options"), SNI: slices.Contains(cfg.TenantsBy, "sni"),
+	}
 	for name, declared := range cfg.Databases {
 		if b.proxy.Databases[name], err = b.database(name, declared, before); err != nil {
 			return nil, fmt.Errorf("databases.%s: %w", name, err)
