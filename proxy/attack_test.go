@@ -126,7 +126,7 @@ func (f *tenants) raw(t testing.TB, tenant string, params ...[2]string) *peer {
 		p.claim = f.claim(tenant)
 		return p
 	}
-	return f.rawWith(t, f.issuer.Mint("user-of-"+tenant, map[string]any{"tenant_id": tenant}), params...)
+	return f.rawWith(t, f.token(tenant), params...)
 }
 
 // rawWith logs in with a token.

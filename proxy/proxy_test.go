@@ -67,11 +67,15 @@ func tenantsOn(t *testing.T, c *pgtest.Cluster, change func(*pgtest.ProxyOptions
 	return f
 }
 
+// token is a tenant's, and lasts for the longest attack.
+func (f *tenants) token(tenant string) string {
+	return f.issuer.Mint("user-of-"+tenant, map[string]any{"tenant_id": tenant, "exp": time.Now().Add(6 * time.Hour).Unix()})
+}
+
 // connect logs in as a member of a tenant. pgx's exec mode prepares nothing that outlives its transaction.
 func (f *tenants) connect(t testing.TB, tenant string) *pgx.Conn {
 	t.Helper()
-	token := f.issuer.Mint("user-of-"+tenant, map[string]any{"tenant_id": tenant})
-	c, err := f.dial(t.Context(), f.role, token)
+	c, err := f.dial(t.Context(), f.role, f.token(tenant))
 	if err != nil {
 		t.Fatal(err)
 	}

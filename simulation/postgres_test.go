@@ -132,6 +132,14 @@ func (s *server) fatal(text string) {
 	s.closed, s.holding = true, false
 }
 
+// die closes the connection. Answers that it has held back for a Flush or Sync are lost.
+func (s *server) die() {
+	if s.holding {
+		s.out = s.out[:min(len(s.out), s.sendable)]
+	}
+	s.closed, s.holding = true, false
+}
+
 // fail raises an error. A transaction that fails takes the context of the native dialect with it.
 func (s *server) fail(code claimpool.Code, text string, extended bool) {
 	s.out = wire.AppendError(s.out, "ERROR", &claimpool.Error{Code: code, Message: text})

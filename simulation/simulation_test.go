@@ -111,7 +111,7 @@ func (w *world) server(b *backend, s step) {
 		if s.b%8 == 0 {
 			b.server.fatal("terminating connection due to administrator command")
 		}
-		b.server.closed = true
+		b.server.die()
 		w.reach(b, 0)
 	case s.kind < 65 && b.server.listen != "" && b.server.status == wire.StatusIdle && len(b.server.out) == 0:
 		w.note("server %d notifies", b.server.pid)
