@@ -34,7 +34,8 @@ func TestBadWeather(t *testing.T) {
 					Hosts: []string{behind.Addr().String()}, Database: "postgres", ConnectTimeout: 10 * time.Second,
 				}})
 				front := StartRelay(t, p.Address(), seed+1000)
-				bad := Weather{Piece: 1 + int(seed%40), Late: 20, Delay: 3 * time.Millisecond, Reset: 3000}
+				bad := Weather{Piece: 1 + int(seed%40), Late: 200, Delay: 3 * time.Millisecond}
+				bad.Reset = 200_000 / bad.Piece // every third conversation or so
 				front.Turn(bad)
 				behind.Turn(bad)
 				var wg sync.WaitGroup
