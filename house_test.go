@@ -95,6 +95,8 @@ var bans = map[string]struct {
 // beats our own code.
 var modules = map[string]struct{ rooms, why string }{
 	"github.com/go-jose/go-jose/v4":    {"token keyset tests", "JOSE, under the rules of package token"},
+	"github.com/go-ldap/ldap/v3":       {"judge", "LDAP; it brings two small modules and golang.org/x/crypto, and what is used of it (bind, search, STARTTLS) is none of NTLM"},
+	"github.com/go-asn1-ber/asn1-ber":  {"tests", "the bytes of a false directory"},
 	"github.com/google/cel-go":         {"mapping", "CEL, the expressions of Kubernetes' structured authentication: typed, without side effects, with a limit on their cost"},
 	"github.com/goccy/go-yaml":         {"config", "YAML with the place of every node, for messages"},
 	"github.com/alecthomas/kong":       {"cmd/claimpool", "the command line"},

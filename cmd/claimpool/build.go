@@ -118,6 +118,12 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 			if r.Passwords == "server" {
 				rules[i].Lookup = lookup
 			}
+		case claimpool.MethodLDAP, claimpool.MethodPAM:
+			check, err := judgeOf(r)
+			if err != nil {
+				return nil, fmt.Errorf("rule %q: %w", r.Name, err)
+			}
+			rules[i].Check = check
 		}
 		if len(r.ContextIssuers) > 0 {
 			set, err := b.issuers.set(r.ContextIssuers...)
