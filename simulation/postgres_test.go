@@ -118,7 +118,7 @@ func (s *server) hold() {
 
 // send takes up to n bytes of what the server has to say.
 func (s *server) send(n int) []byte {
-	if n = min(n, len(s.out)); s.holding {
+	if n = min(n, len(s.out)); s.holding && !s.closed {
 		n = min(n, s.sendable)
 		s.sendable -= n
 	}
