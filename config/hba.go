@@ -113,7 +113,7 @@ func hbaFields(line string) (fields []hbaField, err error) {
 	return fields, nil
 }
 
-// hbaRule makes a rule of one line; nil for a line that is for replication alone, which the proxy never lets in.
+// hbaRule makes a rule of one line; nil for a line that is for replication alone: the settings of the database say who may replicate.
 func (c *Config) hbaRule(fields []hbaField) (*Rule, error) {
 	kind := fields[0][0].text
 	r := c.NewRule()
