@@ -164,6 +164,7 @@ func (p *Pool) unlease(s *Server) {
 	if s.leased {
 		s.leased = false
 		p.leased--
+		p.Unpin(s)
 		s.entry.share.leased--
 		p.settle(s.entry.share)
 		p.unmatched = p.unmatched || p.cfg.ShareSize > 0

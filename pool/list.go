@@ -68,6 +68,7 @@ type Server struct {
 	expires   time.Time // zero: never
 	idle      bool
 	leased    bool
+	pinned    bool
 	condemned Reason // close it when it comes back
 }
 

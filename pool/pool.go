@@ -48,6 +48,7 @@ type Config struct {
 	ShareSize    int           // server connections that one share may use at the same time; 0 means no such limit
 	IdleTimeout  time.Duration // an idle server is closed after this; 0 means never
 	Lifetime     time.Duration // a server is closed at this age, once idle; 0 means never
+	Pins         int           // leased servers that may stay with their clients between transactions; see Pin
 	CheckAfter   time.Duration // a server idle for longer is asked for a sign of life before use; 0 means never
 }
 
@@ -64,6 +65,7 @@ type Pool struct {
 	unmatched bool         // some of them may have become so while servers were idle
 	clients   int
 	leased    int
+	pinned    int // of them
 	opening   int
 	spread    bool // a server carries one identity too many: one more connection is worth its price
 	backoff   time.Time
@@ -82,7 +84,9 @@ type Stats struct {
 	Opened    uint64
 	Closed    [reasonCount]uint64 // by Reason
 
-	Idle, Leased, Opening, Waiting, Identities int
+	Pins uint64 // servers that have stayed with their clients
+
+	Idle, Leased, Pinned, Opening, Waiting, Identities int
 }
 
 // Entry is one identity as this pool knows it.
@@ -121,6 +125,7 @@ func (p *Pool) Waiting() int { return p.queue.n }
 // Stats gives the counts.
 func (p *Pool) Stats() Stats {
 	s := p.stats
+	s.Pinned = p.pinned
 	s.Idle, s.Leased, s.Opening, s.Waiting, s.Identities = p.idle.n, p.leased, p.opening, p.queue.n, len(p.entries)
 	return s
 }
