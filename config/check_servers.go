@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/claimpool/claimpool/feature"
 )
 
 // databases checks the way to each database.
@@ -52,6 +54,11 @@ func (k *checker) databases() {
 		}
 		for _, name := range slices.Sorted(maps.Keys(db.Parameters)) {
 			k.parameter(key+".parameters."+name, name, db.Parameters[name])
+		}
+		for i, template := range db.Channels {
+			if _, err := feature.ParseChannel(template); err != nil {
+				k.wrong(fmt.Sprintf("%s.channels[%d]", key, i), "is no template for channels: "+err.Error(), `As in: "tenant_${tenant_id}_*".`)
+			}
 		}
 		if db.Pool.Isolation == "off" && db.Context.Dialect != "none" {
 			k.wrong(key+".pool.isolation", "is off, but the database has a context: clients could run statements on what another one has left",
@@ -140,6 +147,9 @@ func isUTF8(name string) bool {
 func (k *checker) pool(key string, p Pool) {
 	if p.MinSize > p.Size {
 		k.wrong(key+".min_size", fmt.Sprintf("is %d, more than the size, %d", p.MinSize, p.Size), "")
+	}
+	if p.PinSize > p.Size {
+		k.wrong(key+".pin_size", fmt.Sprintf("is %d, more than the size, %d", p.PinSize, p.Size), "")
 	}
 	if p.ReserveSize > 0 && p.ReserveAfter >= p.QueueWait {
 		k.wrong(key+".reserve_after", "is not shorter than queue_wait, so the reserve is never used", "")

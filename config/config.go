@@ -357,6 +357,16 @@ type Pool struct {
 	// off: everything; a server connection goes from one identity to another with no reset, and only where the database has
 	// no context. What one client leaves on it, the next one finds.
 	Isolation string `yaml:"isolation" values:"shared|strict|off"`
+
+	// What becomes of that which outlives a transaction, in the modes transaction and statement.
+	Features Features `yaml:"features"`
+
+	// The most server connections of one pool that clients may keep between two transactions, see features. The next statement that needs
+	// it is refused. 0: half of the size, and at least one.
+	PinSize int `yaml:"pin_size" bounds:"0..100000"`
+
+	// How long a client may keep a server connection in this way without using it before both are closed. 0: for ever.
+	PinTimeout time.Duration `yaml:"pin_timeout" bounds:"0s.."`
 }
 
 // Database is one database and the way to it.
@@ -412,6 +422,11 @@ type Database struct {
 
 	// The most replication connections.
 	MaxReplication int `yaml:"max_replication" bounds:"1..10000"`
+
+	// The channels that clients may listen to, as templates such as "tenant_${tenant_id}_*": the claim's value of the client's token
+	// stands for ${…}, and * for any text without the characters next to it. A claim whose value has such a character in it gives nothing.
+	// Empty: all where there is no context; where there is one, none, but all in session mode.
+	Channels []string `yaml:"channels"`
 
 	// What differs from the top-level "pool" for this database.
 	Pool Pool `yaml:"pool"`

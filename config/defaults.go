@@ -48,6 +48,10 @@ func defaultPool() Pool {
 		ClientStatements:    1000,
 		ClientStatementsKiB: 4096,
 		Isolation:           "shared",
+		Features: Features{
+			Listen: "shared", AdvisoryLocks: "pin", TemporaryTables: "pin", WithHold: "pin", Set: "follow", Prepare: "pin",
+		},
+		PinTimeout: 5 * time.Minute,
 	}
 }
 

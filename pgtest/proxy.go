@@ -14,6 +14,7 @@ import (
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/keyset"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
@@ -47,6 +48,9 @@ type ProxyOptions struct {
 	Tenants    proxy.Tenants
 	Limits     proxy.Limits
 	Statements prepared.Limits
+	Features   feature.Choices
+	PinTimeout time.Duration
+	Channels   []string       // templates; nil: see proxy.Database
 	Server     *server.Config // replaces the way to Cluster
 	Loops      int
 	Keys       *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
@@ -117,6 +121,14 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 			Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret(o.Password), nil },
 		}
 	}
+	var channels []feature.Channel
+	for _, template := range o.Channels {
+		channel, err := feature.ParseChannel(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		channels = append(channels, channel)
+	}
 	rules := auth.Config{Rules: o.Rules, JIT: o.JIT}
 	if o.Revocations != nil {
 		rules.Revocations = o.Revocations
@@ -130,6 +142,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Limits: o.Limits, Tenants: o.Tenants,
 		Databases: map[string]*proxy.Database{o.Database: {
 			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice, Replication: o.Replication, MaxReplication: 3,
+			Features: o.Features, PinTimeout: o.PinTimeout, Channels: channels,
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role
@@ -216,4 +229,12 @@ func JWTRule(t testing.TB, role string, issuers ...*Issuer) auth.Rule {
 		t.Fatal(err)
 	}
 	return auth.Rule{Name: "jwt", TLS: auth.TLSRequired, Method: claimpool.MethodJWT, Issuers: set}
+}
+
+// DefaultFeatures are the choices of the configuration's defaults.
+func DefaultFeatures() feature.Choices {
+	return feature.Choices{
+		Listen: feature.Shared, AdvisoryLocks: feature.Pin, TemporaryTables: feature.Pin, WithHold: feature.Pin, Set: feature.Follow,
+		Prepare: feature.Pin,
+	}
 }

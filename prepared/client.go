@@ -26,6 +26,7 @@ type holding struct {
 	name  string
 	epoch uint32 // of the library, when it was prepared: older copies on servers are not good enough
 	batch uint32 // of the message that made it pending or closing
+	uses  uint16 // see Point
 	state state  // never stale
 }
 

@@ -21,6 +21,7 @@ type Point struct {
 	Ack     uint32 // how many ParseComplete and CloseComplete of the batch come before its own
 	Unnamed bool   // the server's unnamed statement is this client's, or there is none
 	Waiting bool   // earlier batches have not been answered
+	Uses    uint16 // of a Parse: what its text does, in the words of whoever asks; of a Bind: what its statement's does
 }
 
 // Step says what has become of a message.
@@ -128,6 +129,9 @@ func (s *Server) unnamed(dst, b []byte, typ byte, size int) ([]byte, Step, error
 		s.NoUnnamed()
 	case s.at.Unnamed:
 	case c != nil && c.unnamed.state == prepares:
+		if typ == wire.MsgBind {
+			s.at.Uses |= c.unnamed.uses
+		}
 		s.push(entry{kind: hiddenParse})
 		dst = appendParse(dst, "", string(c.unnamed.text))
 	default:
@@ -158,6 +162,9 @@ func (s *Server) named(dst []byte, m *message) (_ []byte, hold bool) {
 	}
 	if m.typ == wire.MsgClose {
 		return s.close(dst, m, h), false
+	}
+	if m.typ == wire.MsgBind {
+		s.at.Uses |= h.uses
 	}
 	st := s.client.current(h)
 	sl := s.slots[st]
@@ -280,6 +287,7 @@ func (s *Server) parse(dst, body []byte) (_ []byte, hold bool) {
 	if ok && len(name) == 0 {
 		s.at.Unnamed = true
 		s.Unnamed(text, s.at.Batch, s.at.Ack)
+		s.UnnamedDoes(s.at.Uses)
 	}
 	if !ok || len(name) == 0 || !wellFormed(text) {
 		s.at.Ack++
@@ -312,6 +320,7 @@ func (s *Server) add(dst []byte, name, text string) (_ []byte, hold bool) {
 		return s.tooLong(dst, text), false
 	}
 	h = c.add(name, text, s.at.Batch)
+	h.uses = s.at.Uses
 	return s.prepare(dst, entry{kind: ownParse, st: h.st, h: h}), false
 }
 
@@ -332,6 +341,16 @@ func (s *Server) refuse(dst []byte, text string, e *claimpool.Error) []byte {
 	s.push(entry{kind: refusal, err: e})
 	return appendParse(dst, refused, text)
 }
+
+// Refuse makes the server fail in the place of a message of any kind, which it does not get.
+func (s *Server) Refuse(dst []byte, at *Point, e *claimpool.Error) []byte {
+	s.at = *at
+	dst = s.refuse(dst, anyText, e)
+	*at = s.at
+	return dst
+}
+
+var anyText = "SELECT\x00\x00\x00" // refused in a transaction that has failed, as the message would be
 
 // cut splits the body of a Parse behind its name.
 func cut(body []byte) (name, text []byte, ok bool) {

@@ -6,6 +6,7 @@ type unnamed struct {
 	text  []byte // of the Parse, behind the name
 	batch uint32 // in pending: of the Parse, as in Point
 	ack   uint32
+	uses  uint16 // as in Point
 	state unnamedState
 }
 
@@ -25,6 +26,16 @@ func (s *Server) Unnamed(text []byte, batch, ack uint32) bool {
 	}
 	s.client.unnamed.set(text, batch, ack, s.client.limits.Bytes)
 	return true
+}
+
+// UnnamedDoes says what its text does, as in Point.
+func (s *Server) UnnamedDoes(uses uint16) { s.client.unnamed.uses = uses }
+
+// DropUnnamed says that the client has no unnamed statement any more.
+func (c *Client) DropUnnamed() {
+	if c != nil {
+		c.unnamed.state = noStatement
+	}
 }
 
 // NoUnnamed says that the client's unnamed statement is closed.

@@ -24,6 +24,7 @@ const (
 	serving                        // relaying
 	finishing                      // answering the last requests of a client that said goodbye and is gone
 	rollingBack                    // ending the transaction of a client that has left; its replies are ours
+	asking                         // telling what its client has left on it; its replies are ours
 	cancelling                     // its client is done, but a cancel request is still on its way to it
 	gone                           // closed
 )
@@ -106,7 +107,7 @@ func (s *backend) Data(b []byte) int {
 	switch s.state {
 	case serving:
 		return s.deliver(b)
-	case handingOver, rollingBack:
+	case handingOver, rollingBack, asking:
 		return s.take(b)
 	case finishing:
 		return s.finish(b)
@@ -120,7 +121,7 @@ func (s *backend) Data(b []byte) int {
 func (s *backend) take(b []byte) int {
 	n, err := s.replies.Take(b)
 	if news := s.replies.News(); len(news) > 0 && s.client != nil {
-		s.client.conn.Write(news)
+		s.client.tellNews(news)
 	}
 	if err != nil {
 		s.askFailed(err)
@@ -140,6 +141,9 @@ func (s *backend) take(b []byte) int {
 		s.abandoned(false, s.pool.hub.loop.Now())
 	case s.state == rollingBack || s.client == nil:
 		s.release(s.pool.hub.loop.Now())
+	case s.state == asking:
+		s.state = serving
+		s.client.answered(s.replies.Left())
 	case s.late():
 		s.client.attempts++
 		s.handOver(s.client, nil, s.pool.hub.loop.Now())
@@ -360,7 +364,7 @@ func (s *backend) lost(err error) {
 		return
 	}
 	s.timer.Stop()
-	if s.state == handingOver {
+	if s.state == handingOver || s.state == asking {
 		s.askFailed(err)
 		return
 	}

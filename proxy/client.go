@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
@@ -22,6 +23,7 @@ const (
 	receiving                    // has a server that is being handed over to it
 	relaying                     // has a server
 	keeping                      // session mode: has a server, and nothing is under way
+	listening                    // its LISTEN waits for the pool's listener
 	renewing                     // its fresh token is being verified
 	refused                      // its request got an error in place of a server, and is skipped
 	left                         // gone
@@ -47,6 +49,14 @@ type client struct {
 	solo     relay.Solo
 
 	statements *prepared.Client // nil until it prepares one
+	brought    *trusted.Settings
+	pin        *pin         // nil unless it keeps its server between transactions
+	ears       *ears        // nil until it listens, or its server does
+	custom     []string     // settings of its own making; see remember
+	unwanted   int          // bytes to come of a refused message
+	asked      feature.Uses // what PostgreSQL is being asked about, or was last
+	follows    bool         // settings, too
+	soils      bool         // its server must be reset when it lets it go
 
 	index    int32 // in hub.clients
 	id       uint32
@@ -65,6 +75,13 @@ type client struct {
 
 // Data is part of loop.Handler.
 func (c *client) Data(b []byte) int {
+	if c.unwanted > 0 {
+		n := c.throw(b)
+		if n < len(b) {
+			c.conn.Resume()
+		}
+		return n
+	}
 	switch c.state {
 	case idle, keeping:
 		return c.begin(b)
@@ -79,7 +96,7 @@ func (c *client) Data(b []byte) int {
 // begin is step 7: the first message of a transaction. A client that does not take its answers gets no more of them, as
 // PostgreSQL does not read while it cannot write: they would fill the proxy's memory.
 func (c *client) begin(b []byte) int {
-	if c.conn.Blocked() {
+	if c.conn.Blocked() || c.server != nil && c.server.state == asking {
 		c.conn.Pause()
 		return 0
 	}
@@ -109,6 +126,9 @@ func (c *client) begin(b []byte) int {
 	}
 	if c.identity.Expired(now) {
 		return drop + c.tooLate(b[drop:], now)
+	}
+	if n, done := c.command(b[drop:]); done {
+		return drop + n
 	}
 	return drop + c.acquire(b[drop:], now)
 }
@@ -173,7 +193,9 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	session := c.pool.pool.Config().Mode == pool.Session
 	s.startClock(now)
 	s.relay.Watch(c.ours())
-	s.relay.Begin(session, s.pool.db.Dialect.Gated() && !session)
+	s.relay.Features(c.pool.features.watch)
+	s.relay.Begin(session && s.pool.db.Channels == nil, s.pool.db.Dialect.Gated() && !session)
+	s.relay.Hear(c.hearing(session))
 	s.statements.Begin(c.number, c.statements)
 	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
 		c.state, s.state = relaying, serving
@@ -267,6 +289,8 @@ func (c *client) forward(b []byte) int {
 		return len(b)
 	case s.relay.Stopped():
 		return n + c.refuseToken(b[n:])
+	case s.relay.Asked() != 0:
+		return n + c.decide(b[n:])
 	case s.conn.Blocked():
 		c.conn.Pause()
 	}
@@ -308,6 +332,9 @@ func (c *client) fence() bool {
 
 // transactionOver is step 11, when the pool mode lets the server go.
 func (c *client) transactionOver() {
+	if c.server.state == asking {
+		return
+	}
 	if c.state == refused || c.state == renewing { // session mode: the server has said something of its own meanwhile
 		return
 	}
@@ -330,13 +357,28 @@ func (c *client) transactionOver() {
 		c.state, c.kept = keeping, true
 		return
 	}
+	if s.relay.Unlistened() {
+		c.unlisten("")
+	}
+	if mode != pool.Session && c.lingers() {
+		return
+	}
+	c.letGo()
+}
+
+// letGo gives the server back.
+func (c *client) letGo() {
+	s := c.server
+	c.unpin()
 	c.server, s.client = nil, nil
 	c.state, c.kept = idle, false
 	now := c.conn.Loop().Now()
-	if mode == pool.Session {
+	if s.pool.pool.Config().Mode == pool.Session || c.soils {
 		s.session.Soil()
 	}
+	c.soils = false
 	s.release(now)
+	c.deliverNews()
 	c.conn.Resume() // it may have been paused for the server
 	switch {
 	case c.leaving:
@@ -405,6 +447,7 @@ func (c *client) Drained() {
 	if c.server != nil && (c.state == relaying || c.state == keeping) {
 		c.server.conn.Resume()
 	}
+	c.deliverNews()
 	if c.state == idle || c.state == keeping {
 		c.conn.Resume()
 	}
@@ -413,7 +456,7 @@ func (c *client) Drained() {
 // Hangup is part of loop.Handler: a client in the queue has left. One that has said goodbye behind its requests does not
 // wait for answers, but still wants them carried out.
 func (c *client) Hangup() {
-	if (c.state == waiting || c.state == receiving) && !relay.EndsInGoodbye(c.conn.Kept()) {
+	if (c.state == waiting || c.state == receiving || c.state == listening) && !relay.EndsInGoodbye(c.conn.Kept()) {
 		c.leave("client closed the connection")
 	}
 }

@@ -11,6 +11,7 @@ func (p *Proxy) PoolStats() (sum pool.Stats) {
 				s := sp.pool.Stats()
 				sum.Idle += s.Idle
 				sum.Leased += s.Leased
+				sum.Pinned += s.Pinned
 				sum.Opening += s.Opening
 				sum.Waiting += s.Waiting
 				sum.Opened += s.Opened
@@ -35,6 +36,24 @@ func (p *Proxy) Texts() (n int) {
 		if h.loop.Post(func() {
 			for _, sp := range h.pools {
 				n += sp.library.Len()
+			}
+			close(done)
+		}) {
+			<-done
+		}
+	}
+	return n
+}
+
+// Listeners counts the connections that listen for clients.
+func (p *Proxy) Listeners() (n int) {
+	for _, h := range p.hubs {
+		done := make(chan struct{})
+		if h.loop.Post(func() {
+			for _, sp := range h.pools {
+				if sp.listener != nil {
+					n++
+				}
 			}
 			close(done)
 		}) {

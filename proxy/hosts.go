@@ -42,6 +42,9 @@ func (sp *sharedPool) lookAfterHosts(now time.Time) {
 	for _, m := range sp.pool.CondemnIf(pool.HostChanged, elsewhere) {
 		m.Value.(*backend).closeFor(pool.HostChanged)
 	}
+	if l := sp.listener; l != nil && l.conn != nil && !g.Keeps(l.address) {
+		l.lost(errHostChanged)
+	}
 }
 
 // doubtHosts has the servers looked at soon.

@@ -43,6 +43,7 @@ func newHub(p *Proxy, l *loop.Loop, tidies bool) *hub {
 func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, settings [][2]string) {
 	c.active = h.clock()
 	c.settings = h.intern.Of(settings)
+	c.brought = c.settings
 	c.entry = c.pool.pool.Enter(c.identity.Key(), c.identity.Share(c.pool.db.ShareBy))
 	c.shareIdentity()
 	c.index = int32(len(h.clients))
@@ -130,6 +131,7 @@ func (h *hub) end() {
 		h.clients[len(h.clients)-1].farewell(errStopping)
 	}
 	for _, sp := range h.pools {
+		sp.listener.end(errStopping)
 		for _, s := range sp.pool.Condemn(pool.Reconfigured) {
 			s.Value.(*backend).dismiss()
 		}

@@ -55,9 +55,13 @@ func (c *client) gone(reason string) {
 	if s := c.server; s != nil {
 		c.server, s.client = nil, nil
 		s.statements.Leave()
+		if c.soils {
+			s.session.Soil()
+		}
 		s.abandoned(c.leaving, h.loop.Now())
 	}
 	c.statements.Release()
+	c.forgetChannels()
 	h.drop(c)
 	c.pool.pool.Leave(c.entry)
 	h.proxy.leave(c.pool, c.identity)
@@ -70,6 +74,7 @@ func (c *client) gone(reason string) {
 // checkIdle ends clients that do nothing for too long, or whose token has ended.
 func (c *client) checkIdle(l *Limits, now time.Time) {
 	c.checkReminder(l, now)
+	c.checkPin()
 	switch {
 	case (c.state == idle || c.state == keeping) && c.identity.Expired(now.Add(-l.TokenGrace)):
 		c.fatal(errExpired)

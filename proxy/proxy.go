@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool/auth"
+	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
@@ -44,6 +45,15 @@ type Database struct {
 
 	// Statements bound what clients may prepare, in transaction and statement mode.
 	Statements prepared.Limits
+
+	// Features say what becomes of what outlives a transaction, in transaction and statement mode. PinTimeout is how long a client
+	// may keep a server that it does not use because of it; 0: for ever.
+	Features   feature.Choices
+	PinTimeout time.Duration
+
+	// Channels are those that clients may listen to. nil: all where there is no trusted context; in one, none on shared server
+	// connections, and all in session mode.
+	Channels []feature.Channel
 
 	// Parameters are configured for every server connection; they win over the pinned ones (see trusted.Startup).
 	Parameters [][2]string

@@ -39,6 +39,9 @@ func (s *backend) release(now time.Time) {
 // goodbye what was asked before it is still carried out; a client that just vanished has its query cancelled.
 func (s *backend) abandoned(goodbye bool, now time.Time) {
 	session := s.pool.pool.Config().Mode == pool.Session
+	if s.state == asking || s.member.Pinned() || s.relay.Seen()&s.pool.features.left != 0 {
+		s.session.Soil()
+	}
 	switch {
 	case s.state == handingOver:
 		if session {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/relay"
 	"github.com/claimpool/claimpool/trusted"
 	"github.com/claimpool/claimpool/wire"
@@ -66,6 +67,10 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 		c.turnAway(claimpool.AsError(err))
 		return
 	}
+	if c.pin != nil && c.pool.pool.Config().Mode != pool.Session && next.Key() != c.identity.Key() {
+		c.turnAway(errPinnedClaims)
+		return
+	}
 	c.become(next)
 	if c.signOut() { // while it was verified
 		return
@@ -98,6 +103,7 @@ func (c *client) become(next *claimpool.Identity) {
 		c.entry = c.pool.pool.Enter(next.Key(), next.Share(c.pool.db.ShareBy))
 	}
 	c.identity, c.reminded, c.reminder = next, false, false
+	c.ears.judgeAnew()
 	c.shareIdentity()
 }
 
@@ -131,4 +137,9 @@ func (c *client) refuseToken(b []byte) int {
 	}
 	c.conn.Resume() // for what stands behind it
 	return n
+}
+
+var errPinnedClaims = &claimpool.Error{
+	Code: claimpool.CodeActiveTransaction, Message: "SET jwt.context cannot change claims while a server connection is kept",
+	Hint: "Release what keeps it first (DISCARD ALL), or connect again.",
 }

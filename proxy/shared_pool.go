@@ -27,15 +27,17 @@ type sharedPool struct {
 	server *server.Config
 	users  int // clients that hold this object; guarded by Proxy.mu
 
-	lent    lent              // tokens for servers
-	version int               // the server's, as server_version_num; 0: not known yet
-	library prepared.Library  // of its clients' statements
-	params  [][2]string       // what servers report at their login; nil: not known yet
-	asking  []chan<- reported // logins that wait for params
-	alarm   *loop.Timer       // for the queue
-	alarmAt time.Time
-	removed bool // the database is no longer configured
-	hosts   hosts
+	lent     lent // tokens for servers
+	version  int  // the server's, as server_version_num; 0: not known yet
+	features chosen
+	listener *listener         // nil unless somebody listens
+	library  prepared.Library  // of its clients' statements
+	params   [][2]string       // what servers report at their login; nil: not known yet
+	asking   []chan<- reported // logins that wait for params
+	alarm    *loop.Timer       // for the queue
+	alarmAt  time.Time
+	removed  bool // the database is no longer configured
+	hosts    hosts
 }
 
 type reported struct {
@@ -72,7 +74,7 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 	}
 	h := p.hubs[p.nextHub%len(p.hubs)]
 	p.nextHub++
-	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, version: version, users: 1}
+	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, version: version, users: 1, features: db.chosen()}
 	sp.library.Random = randomName
 	sp.lent.take(id)
 	p.pools[key] = sp
@@ -153,13 +155,7 @@ func (sp *sharedPool) open(n int) {
 	h, cfg, db, role := sp.hub, sp.server, sp.db, sp.key.role
 	for range n {
 		h.proxy.wg.Go(func() {
-			open := func(cfg *server.Config) (*opened, error) { return openServer(h.proxy.ctx, cfg, db.Dialect) }
-			s, err := sp.lent.open(cfg, open)
-			if claimpool.AsError(err).Code == claimpool.CodeUndefinedObject { // of another version than we think
-				if cfg, wayErr := db.way(role, trusted.Oldest); wayErr == nil {
-					s, err = sp.lent.open(cfg, open)
-				}
-			}
+			s, err := sp.reach(cfg, db, role)
 			ok := h.loop.Post(func() {
 				switch {
 				case db != sp.db || sp.removed:
@@ -175,6 +171,18 @@ func (sp *sharedPool) open(n int) {
 			}
 		})
 	}
+}
+
+// reach opens a server connection. It blocks, beside the loop.
+func (sp *sharedPool) reach(cfg *server.Config, db *Database, role string) (*opened, error) {
+	open := func(cfg *server.Config) (*opened, error) { return openServer(sp.hub.proxy.ctx, cfg, db.Dialect) }
+	s, err := sp.lent.open(cfg, open)
+	if claimpool.AsError(err).Code == claimpool.CodeUndefinedObject { // of another version than we think
+		if cfg, wayErr := db.way(role, trusted.Oldest); wayErr == nil {
+			return sp.lent.open(cfg, open)
+		}
+	}
+	return s, err
 }
 
 func (sp *sharedPool) opened(o *opened) {
@@ -312,6 +320,7 @@ func (sp *sharedPool) sweep(now time.Time) {
 	if !sp.hub.draining {
 		sp.grow(now)
 	}
+	sp.listener.sweep()
 	st := sp.pool.Stats()
 	if st.Idle+st.Leased+st.Opening > 0 {
 		return
@@ -343,7 +352,9 @@ func (sp *sharedPool) reconfigure(db *Database) {
 		sp.removed, sp.version = false, 0
 		sp.db, sp.server = db, way
 		sp.pool.SetConfig(db.Pool)
+		sp.features = db.chosen()
 	}
+	sp.listener.end(errReconfigured)
 	// What was opened the old way serves nobody new.
 	for _, s := range sp.pool.Condemn(pool.Reconfigured) {
 		s.Value.(*backend).closeFor(pool.Reconfigured)

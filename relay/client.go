@@ -7,7 +7,7 @@ import "github.com/claimpool/claimpool/wire"
 // terminate says that the next message is Terminate: the client leaves, and the server does not hear of it. An error is a
 // message that no client may send; nothing behind the n bytes goes on.
 func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
-	r.held, r.stopped = false, false
+	r.held, r.stopped, r.asking = false, false, 0
 	for {
 		if r.fromClient > 0 {
 			k := min(r.fromClient, len(b)-n)
@@ -38,6 +38,9 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		}
 		if r.Holds() && !data(typ) {
 			r.held = true
+			return n, false, nil
+		}
+		if r.watch != 0 && (typ == wire.MsgQuery || typ == wire.MsgParse) && r.asks(typ, b[n+wire.HeaderLen:], size) {
 			return n, false, nil
 		}
 		if r.book != nil && r.names(b[n:], typ, size) {

@@ -4,7 +4,8 @@
 //
 // Messages are told apart by their headers (protocol, Message Formats); bodies are neither copied nor read, but for the
 // few that decide something: ReadyForQuery, ParameterStatus, ErrorResponse. PostgreSQL alone says where a transaction
-// ends, by the status in ReadyForQuery: no SQL is parsed, so none can lie.
+// ends, by the status in ReadyForQuery: no SQL is parsed for that, so none can lie. Where the pool has a choice about what
+// outlives a transaction (package feature), the texts of Query and Parse are looked at, too.
 //
 // The one rule: the server may serve somebody else only when every request has had its reply, the last status was "idle",
 // and no message is half sent. Where requests and replies cannot be matched for certain, the relay says so (Unsure), and
@@ -13,6 +14,7 @@ package relay
 
 import (
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -52,6 +54,15 @@ type Relay struct {
 	stopped    bool             // the proxy's own request stands next
 	ours       *Known           // requests of the proxy's own; nil: none
 
+	watch    feature.Uses // what FromClient stops in front of
+	asking   feature.Uses // of what it has stopped at
+	scanned  feature.Uses // what the text looked at last does
+	seen     feature.Uses // what the texts of the lease do
+	passed   bool         // what it has stopped at may go on
+	quiet    bool         // UNLISTEN or DISCARD ALL was answered
+	released bool         // something that may have been left on the server was taken away again
+	hears    *Hears       // which notifications reach the client; nil: none but what Begin allows
+
 	book     *prepared.Server // nil: statements pass as they are
 	named    bool             // the client's next message is for Rewrite
 	unnamed  bool             // the server's unnamed statement is this client's, or there is none
@@ -64,7 +75,7 @@ type Relay struct {
 // one request at a time, a Query or a batch up to its Sync: where an error changes what the next request may do, it must
 // not be on its way already.
 func (r *Relay) Begin(notify, single bool) {
-	*r = Relay{notify: notify, single: single, book: r.book, ours: r.ours}
+	*r = Relay{notify: notify, single: single, book: r.book, ours: r.ours, watch: r.watch, hears: r.hears}
 }
 
 // Keep gives the relay the book of the server's statements, for all its leases.
@@ -77,6 +88,9 @@ func (r *Relay) Over() bool {
 
 // InTransaction reports whether the last status was that of an open or failed transaction.
 func (r *Relay) InTransaction() bool { return r.status != 0 && r.status != wire.StatusIdle }
+
+// Failed reports whether it was that of a failed transaction.
+func (r *Relay) Failed() bool { return r.status == wire.StatusFailed }
 
 // Busy reports whether the server owes a reply.
 func (r *Relay) Busy() bool { return r.due > 0 || r.unsynced || r.copyIn }

@@ -116,13 +116,22 @@ func (r *Relay) completed(tag []byte) {
 		return
 	}
 	switch tag[0] {
-	case 'R', 'D', 'P':
+	case 'R', 'D', 'P', 'U':
+		if tag[0] == 'U' && tag[1] != 'N' { // UPDATE
+			return
+		}
+		r.released = true
 	case 'A', 'C':
+		r.released = r.released || string(tag) == "CLOSE CURSOR\x00" || string(tag) == "CLOSE CURSOR ALL\x00"
 		if r.book == nil || tag[1] != 'L' && tag[1] != 'R' { // ALTER, CREATE
 			return
 		}
 	default:
 		return
+	}
+	switch string(tag) {
+	case "UNLISTEN\x00", "DISCARD ALL\x00":
+		r.quiet = true
 	}
 	switch string(tag) {
 	case "RESET\x00", "DISCARD ALL\x00", "PREPARE TRANSACTION\x00":
@@ -168,18 +177,8 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 	whole := len(b)-n >= wire.HeaderLen+size
 	switch typ {
 	case wire.MsgNotificationResponse:
-		if r.notify {
-			return Reply{}, false, nil
-		}
-		if n > 0 {
-			return Reply{Forward: n}, true, nil // first what stands before it
-		}
-		r.dropping = true
-		r.fromServer = size
-		if size == 0 {
-			r.dropping = false
-		}
-		return Reply{Drop: wire.HeaderLen, Done: len(b) == wire.HeaderLen}, true, nil
+		reply, stop = r.notified(b, n, size)
+		return reply, stop, nil
 	case wire.MsgParameterStatus:
 		if size > maxWhole {
 			return Reply{Forward: n}, true, wire.ErrLength

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -27,6 +28,7 @@ func (r *Relay) names(b []byte, typ byte, size int) bool {
 		if !whole || r.unsure || !r.book.Unnamed(b[wire.HeaderLen+1:wire.HeaderLen+size], r.answered+uint32(r.due), r.acks) {
 			return true
 		}
+		r.book.UnnamedDoes(uint16(r.scanned))
 		r.unnamed = true
 		return false
 	case typ == wire.MsgBind && first == 0 && second == 0 && r.unnamed:
@@ -51,9 +53,19 @@ func (r *Relay) Rewrite(dst, b []byte) (out []byte, used int, err error) {
 	r.unsynced = true
 	at := prepared.Point{Batch: r.answered + uint32(r.due), Ack: r.acks, Unnamed: r.unnamed, Waiting: r.due > 0 && !r.unsure}
 	at.Failed = r.status == wire.StatusFailed && r.due == 0
+	typ := wire.MsgParse // whose rest may come in pieces
+	if !r.book.Collecting() && len(b) > 0 {
+		typ = b[0]
+	}
+	if typ == wire.MsgParse {
+		at.Uses = uint16(r.scanned)
+	}
 	before := r.book.Due()
 	out, step, err := r.book.Rewrite(dst, b, &at)
 	r.acks, r.unnamed = at.Ack, at.Unnamed
+	if typ == wire.MsgBind {
+		r.seen |= feature.Uses(at.Uses)
+	}
 	switch {
 	case err != nil:
 	case r.unsure && r.book.Due() > before, step.Hold && (r.unsure || r.due == 0):

@@ -42,7 +42,7 @@ func (d *SQL) Greet(s *Session, answer []string, now time.Time) ([]byte, error) 
 // is left for the way to the server: a seal that is nearly over is renewed.
 func (d *SQL) Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, _ bool, now time.Time) ([]byte, Steps, time.Time) {
 	claims := id.Claims
-	if s.settings.foreign() { // the client's encoding is in force when a seal is renewed
+	if s.settings.Foreign() { // the client's encoding is in force when a seal is renewed
 		claims = ascii(claims)
 	}
 	seal, err := s.sealer.AppendSeal(nil, s.binding, now.Add(s.offset), d.Window, claims)

@@ -264,11 +264,11 @@ func TestClaimsInAForeignEncoding(t *testing.T) {
 	}
 	var in Intern
 	for value, want := range map[string]bool{"UTF8": false, "utf-8": false, "Unicode": false, "LATIN1": true, "SQL_ASCII": true} {
-		if in.Of([][2]string{{"Client_Encoding", value}}).foreign() != want {
-			t.Errorf("%s: foreign is not %v", value, want)
+		if in.Of([][2]string{{"Client_Encoding", value}}).Foreign() != want {
+			t.Errorf("%s: Foreign is not %v", value, want)
 		}
 	}
-	if in.Of(nil).foreign() || (*Settings)(nil).foreign() {
+	if in.Of(nil).Foreign() || (*Settings)(nil).Foreign() {
 		t.Error("the default is UTF-8")
 	}
 }

@@ -19,6 +19,9 @@ const (
 	StepSetting                // the same, for a setting that the client has brought
 	StepSync                   // nothing but ReadyForQuery
 	StepClose                  // CloseComplete, and no ReadyForQuery: it belongs to the request behind it
+	StepLeft                   // one row, or an error; see Replies.Left
+	StepListen                 // CommandComplete "LISTEN"
+	StepUnlisten               // CommandComplete "UNLISTEN"
 )
 
 // Steps are the requests that were sent, in order.
@@ -38,7 +41,8 @@ func (s Steps) Fenced() bool {
 	return len(s) > 0
 }
 
-var stepTags = map[Step]string{StepReset: "RESET", StepResetFirst: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK"}
+var stepTags = map[Step]string{StepReset: "RESET", StepResetFirst: "RESET", StepDiscard: "DISCARD ALL", StepRollback: "ROLLBACK",
+	StepLeft: "SELECT 1", StepListen: "LISTEN", StepUnlisten: "UNLISTEN"}
 
 // maxReply is the longest reply to a step: set_config answers with the value, and claims are at most 64 KiB of token.
 const maxReply = 60 << 10
@@ -54,6 +58,7 @@ type Replies struct {
 	news     []byte
 	settings [][2]string // those of the steps StepSetting to come
 	settled  [][2]string
+	left     Left
 }
 
 // Expect starts the check.
@@ -153,10 +158,26 @@ func (r *Replies) message(typ byte, body []byte) error {
 			}
 			r.settings = r.settings[1:]
 		}
+	case wire.MsgRowDescription:
+		if r.answered || r.steps[0] != StepLeft {
+			return errReply
+		}
+		return nil
+	case wire.MsgDataRow:
+		if r.answered || r.steps[0] != StepLeft {
+			return errReply
+		}
+		var err error
+		r.left, err = readLeft(body)
+		return err
 	case wire.MsgErrorResponse:
 		fields, err := wire.ParseError(body)
 		if err != nil {
 			return errReply
+		}
+		if !r.answered && r.steps[0] == StepLeft && fields.Severity == "ERROR" { // such as the client's own statement_timeout
+			r.left = Left{Unknown: true}
+			break
 		}
 		return fields.ClaimpoolError()
 	default:

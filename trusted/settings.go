@@ -14,8 +14,8 @@ type Settings struct {
 // List gives the settings, sorted by name. It must not be changed.
 func (s *Settings) List() [][2]string { return s.list }
 
-// foreign reports whether the connection expects texts in another encoding than UTF-8.
-func (s *Settings) foreign() bool {
+// Foreign reports whether the connection expects texts in another encoding than UTF-8.
+func (s *Settings) Foreign() bool {
 	if s == nil {
 		return false
 	}

@@ -167,6 +167,9 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 	db := &proxy.Database{
 		Name: name, Role: d.Role, Pool: poolConfig(d.Pool), Statements: statementLimits(d.Pool), ShareBy: d.Pool.ShareBy, Dialect: dialect,
 	}
+	if err := addFeatures(db, d); err != nil {
+		return nil, err
+	}
 	for _, parameter := range slices.Sorted(maps.Keys(d.Parameters)) {
 		db.Parameters = append(db.Parameters, [2]string{parameter, d.Parameters[parameter]})
 	}
@@ -210,7 +213,7 @@ func poolConfig(p config.Pool) pool.Config {
 	return pool.Config{
 		Mode: pool.Mode(p.Mode), Isolation: pool.Isolation(p.Isolation), Size: p.Size, Min: p.MinSize,
 		Reserve: p.ReserveSize, ReserveAfter: p.ReserveAfter, QueueLength: p.QueueLength, QueueWait: p.QueueWait,
-		ShareSize: p.ShareSize, IdleTimeout: p.IdleTimeout, Lifetime: p.Lifetime, CheckAfter: p.CheckAfter,
+		ShareSize: p.ShareSize, Pins: pins(p), IdleTimeout: p.IdleTimeout, Lifetime: p.Lifetime, CheckAfter: p.CheckAfter,
 	}
 }
 
