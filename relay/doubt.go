@@ -31,7 +31,9 @@ func (r *Relay) Probe(dst []byte) []byte {
 }
 
 // doubting reports whether the next request has to wait until it is known what the server owes.
-func (r *Relay) doubting() bool { return r.probe != noProbe || r.maybe > 0 && r.due > 0 }
+func (r *Relay) doubting() bool {
+	return !r.unsure && (r.probe != noProbe || r.maybe > 0 && r.due > 0)
+}
 
 // probed takes a reply while a probe is under way. ours says that the reply is to be dropped.
 func (r *Relay) probed(b []byte, typ byte) (reply Reply, ours bool) {

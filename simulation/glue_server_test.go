@@ -201,6 +201,9 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
+	if s.relay.Doubtful() {
+		s.send(s.relay.Probe(nil))
+	}
 	if c.held && s.relay.Ready() {
 		c.held = false
 		c.conn.resume()
