@@ -18,4 +18,11 @@ const (
 	LogWait     = "wait"     // how long a client waited
 	LogHeld     = "held"     // how long something was held
 	LogErr      = "err"      // the text of an error
+
+	// In the audit stream alone.
+	LogEvent     = "event"      // see EventKind
+	LogUser      = "user"       // the name that was asked for
+	LogRule      = "rule"       // the rule that let somebody in
+	LogSubject   = "sub"        // the subject
+	LogTokenHash = "token_hash" // what the token can be revoked by; see Mark
 )

@@ -59,13 +59,14 @@ func plain(h http.Handler) http.Handler {
 }
 
 // guarded lets only those in who bring the token (RFC 6750, section 2.1).
-func guarded(token claimpool.Secret, log *slog.Logger, h http.Handler) http.Handler {
+func guarded(token claimpool.Secret, audit claimpool.Auditor, log *slog.Logger, h http.Handler) http.Handler {
 	want := sha256.Sum256(token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(given)) // of equal lengths, whatever is given
 		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 || len(token) < MinToken {
 			log.Warn("request of an administrator refused", claimpool.LogAddr, r.RemoteAddr, claimpool.LogReason, "no token, or a wrong one")
+			record(audit, claimpool.EventRefusal, r, "no token, or a wrong one") // of a stranger: see audit.Stream.Record
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			fail(w, http.StatusUnauthorized, "a token is needed")
 			return
@@ -73,6 +74,34 @@ func guarded(token claimpool.Secret, log *slog.Logger, h http.Handler) http.Hand
 		h.ServeHTTP(w, r)
 	})
 }
+
+// recorded keeps what is asked for in the audit stream.
+func recorded(audit claimpool.Auditor, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := record(audit, claimpool.EventCommand, r, ""); err != nil {
+			fail(w, http.StatusServiceUnavailable, "the request cannot be recorded at the moment")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func record(audit claimpool.Auditor, kind claimpool.EventKind, r *http.Request, why string) error {
+	if audit == nil {
+		return nil
+	}
+	what := r.Method + " " + r.URL.Path
+	if len(what) > maxShown {
+		what = what[:maxShown]
+	}
+	if why != "" {
+		what += ": " + why
+	}
+	return audit.Record(&claimpool.Event{Kind: kind, Addr: r.RemoteAddr, Reason: what})
+}
+
+// maxShown bounds what a stranger can put into the audit stream.
+const maxShown = 100
 
 // readJSON reads a body that must be one JSON object with known fields.
 func readJSON(r *http.Request, to any) error {

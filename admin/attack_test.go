@@ -88,8 +88,8 @@ func ask(t *testing.T, method, url, body string, header ...string) (status int, 
 func TestAttackEndpointWithoutToken(t *testing.T) {
 	log, lines := newLog()
 	table := new(counted)
-	url := serve(t, admin.Handler(claimpool.Secret(secret), table, log), log)
-	open := serve(t, admin.Handler(nil, table, log), log)
+	url := serve(t, admin.Handler(claimpool.Secret(secret), table, nil, log), log)
+	open := serve(t, admin.Handler(nil, table, nil, log), log)
 	body := `{"iss": "i", "sub": "ann"}`
 	for name, header := range map[string][]string{
 		"nothing":           nil,
@@ -134,7 +134,7 @@ func TestAttackEndpointWithoutToken(t *testing.T) {
 func TestAttackEndpointBodies(t *testing.T) {
 	log, lines := newLog()
 	table := new(counted)
-	url := serve(t, admin.Handler(claimpool.Secret(secret), table, log), log) + "/revocations"
+	url := serve(t, admin.Handler(claimpool.Secret(secret), table, nil, log), log) + "/revocations"
 	token, kind := "Bearer "+secret, "application/json"
 	for name, test := range map[string]struct{ kind, body string }{
 		"a form":            {"application/x-www-form-urlencoded", `{"issuer": "i", "sub": "ann"}`},

@@ -18,15 +18,15 @@ type Revocations interface {
 }
 
 // Handler is the endpoint for administrators: GET /revocations lists, POST /revocations revokes what its body, a
-// revocation.Request, says. revocations may be nil.
-func Handler(token claimpool.Secret, revocations Revocations, log *slog.Logger) http.Handler {
+// revocation.Request, says. Every request, refused or not, is recorded; what cannot be recorded is not done. revocations and audit may be nil.
+func Handler(token claimpool.Secret, revocations Revocations, audit claimpool.Auditor, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	if revocations != nil {
 		e := &endpoint{revocations, log}
 		mux.HandleFunc("GET /revocations", e.list)
 		mux.HandleFunc("POST /revocations", e.revoke)
 	}
-	return guarded(token, log, mux)
+	return guarded(token, audit, log, recorded(audit, mux))
 }
 
 type endpoint struct {

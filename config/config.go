@@ -77,6 +77,9 @@ type Config struct {
 	// How repeated failed logins are slowed down.
 	Throttle Throttle `yaml:"throttle" reload:"yes"`
 
+	// Who did what: logins, refusals, fresh tokens, revocations, one line of JSON for each.
+	Audit Audit `yaml:"audit" reload:"no"`
+
 	// What is logged, and how. Logs go to standard error.
 	Log Log `yaml:"log" reload:"yes"`
 

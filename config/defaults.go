@@ -23,6 +23,7 @@ func Default() *Config {
 		},
 		Admin:         Admin{TLS: TLS{MinVersion: "1.2"}},
 		Logout:        Logout{TLS: TLS{MinVersion: "1.2"}},
+		Audit:         Audit{To: "off", MaxSizeMiB: 100, Keep: 10, Queue: 10_000, WhenFull: "drop"},
 		Throttle:      Throttle{Failures: 20, Window: time.Minute},
 		Log:           Log{Format: "text", Level: "info"},
 		WatchInterval: 5 * time.Second,

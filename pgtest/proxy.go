@@ -61,7 +61,8 @@ type ProxyOptions struct {
 
 	Balancers []netip.Prefix // see proxy.Listener
 
-	Revocations *revocation.Set // nil: nobody is signed out
+	Revocations *revocation.Set   // nil: nobody is signed out
+	Audit       claimpool.Auditor // nil: nothing is recorded
 }
 
 // LogBuffer collects a log.
@@ -164,6 +165,7 @@ func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 		Loops: o.Loops,
 		Log:   slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	opts.Audit = o.Audit
 	if o.Revocations != nil {
 		opts.Revocations = o.Revocations
 	}

@@ -121,6 +121,7 @@ func (v *visitor) refuse(err error) {
 		return
 	}
 	v.proxy.log.Warn("connection refused", append(attrs, claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())...)
+	v.recordRefusal(e)
 	if v.hello == nil {
 		return
 	}

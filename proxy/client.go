@@ -238,6 +238,7 @@ func (c *client) goAlong(sent []byte) []byte {
 
 // received says that the hand-over is complete.
 func (c *client) received() {
+	c.recordHandover()
 	c.conn.Discard(int(c.ahead))
 	c.ahead = 0
 	c.state = relaying

@@ -26,6 +26,7 @@ type hub struct {
 	draining   bool
 	finishing  []*backend // may be done already; see finished
 	generation uint64     // of the revocations, when all clients were last looked at
+	handovers  uint64     // so far, where some are recorded
 	ended      bool
 	tidies     bool // one hub of the proxy does that for all
 }

@@ -66,6 +66,7 @@ func (c *client) gone(reason string) {
 	c.pool.pool.Leave(c.entry)
 	h.proxy.leave(c.pool, c.identity)
 	h.proxy.uncount(c.seats)
+	c.recordEnd(reason)
 	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogIdentity, c.identity, claimpool.LogReason, reason,
 		claimpool.LogHeld, (h.clock() - c.since).Round(time.Millisecond))

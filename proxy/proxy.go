@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/loop"
@@ -101,6 +102,10 @@ type Options struct {
 
 	// Revocations say who has been signed out. Nil: nobody is.
 	Revocations Revocations
+
+	// Audit keeps logins, refusals, fresh tokens and ends, and one in every so many hand-overs (0: none). Nil: nothing is kept.
+	Audit          claimpool.Auditor
+	AuditHandovers int
 }
 
 // Listener is one place where clients come in.
@@ -116,19 +121,21 @@ type Listener struct {
 
 // Proxy serves clients. Make it with New, start it with Serve.
 type Proxy struct {
-	log     *slog.Logger
-	rand    io.Reader
-	revoked Revocations // nil when there are none
-	config  atomic.Pointer[Config]
-	hubs    []*hub
-	keys    keyring
-	census  census
-	slots   chan struct{} // one for each login that is worked on
-	count   atomic.Int64  // clients alive
-	number  atomic.Uint64 // of the last client
-	loops   sync.WaitGroup
-	wg      sync.WaitGroup // what works for the loops: openings and cancels
-	logins  sync.WaitGroup
+	log       *slog.Logger
+	rand      io.Reader
+	revoked   Revocations       // nil when there are none
+	audit     claimpool.Auditor // nil when there is none
+	handovers uint64            // one in so many is recorded; 0: none
+	config    atomic.Pointer[Config]
+	hubs      []*hub
+	keys      keyring
+	census    census
+	slots     chan struct{} // one for each login that is worked on
+	count     atomic.Int64  // clients alive
+	number    atomic.Uint64 // of the last client
+	loops     sync.WaitGroup
+	wg        sync.WaitGroup // what works for the loops: openings and cancels
+	logins    sync.WaitGroup
 
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
 
@@ -155,7 +162,10 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if cfg == nil || cfg.Auth == nil {
 		return nil, errors.New("proxy without rules")
 	}
-	p := &Proxy{log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}}
+	p := &Proxy{
+		log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, audit: opts.Audit, handovers: uint64(max(0, opts.AuditHandovers)),
+		pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{},
+	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}

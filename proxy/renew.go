@@ -63,6 +63,9 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 		return
 	}
 	c.state = c.atRest()
+	if unrecorded := c.recordRenewal(next, err); unrecorded != nil {
+		err = unrecorded
+	}
 	if err != nil {
 		c.turnAway(claimpool.AsError(err))
 		return

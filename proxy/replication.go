@@ -145,6 +145,7 @@ func (v *visitor) replicate(ctx context.Context, cfg *Config, value string, sett
 	st.run(cfg.Limits.TokenGrace)
 	v.proxy.log.Info("connection closed", claimpool.LogClient, v.number, claimpool.LogPool, v.pool.name(),
 		claimpool.LogIdentity, v.identity, claimpool.LogReason, st.reason, claimpool.LogHeld, time.Since(st.since).Round(time.Millisecond))
+	v.recordEnd(st.reason, time.Since(st.since))
 	v.proxy.leave(v.pool, v.identity)
 	v.proxy.uncount(v.seats)
 	return nil

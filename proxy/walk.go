@@ -69,9 +69,12 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if v.pool, err = v.proxy.enter(v.request.Database, v.identity); err != nil {
 		return err
 	}
-	if replication != "" {
+	err = v.recordLogin()
+	switch {
+	case err != nil:
+	case replication != "":
 		err = v.replicate(ctx, cfg, replication, settings)
-	} else {
+	default:
 		err = v.moveIn(ctx, settings) // step 6
 	}
 	if err != nil {
@@ -239,11 +242,7 @@ func (v *visitor) appendWelcome(b []byte, c *client, reported, settings [][2]str
 
 // attrs are the log attributes of the client.
 func (v *visitor) attrs() []any {
-	addr := v.raw.RemoteAddr().String()
-	if v.origin.IsValid() {
-		addr = v.origin.String()
-	}
-	attrs := []any{claimpool.LogClient, v.number, claimpool.LogAddr, addr}
+	attrs := []any{claimpool.LogClient, v.number, claimpool.LogAddr, v.addr()}
 	if v.request.User != "" {
 		attrs = append(attrs, claimpool.LogDB, v.request.Database, claimpool.LogRole, v.request.User)
 	}

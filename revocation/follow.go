@@ -23,8 +23,13 @@ type Follower struct {
 	// Changed is called when somebody new has been revoked. Nil: nobody is told.
 	Changed func()
 
+	// Learned is told what is new since the first look. Nil: nobody is told.
+	Learned func([]Entry)
+
 	// Report is called when the table can be read, and when it cannot any more. Nil: nobody is told.
 	Report func(error)
+
+	newest *int64 // the number of the last row that was told of; nil before the first look
 }
 
 const (
@@ -112,7 +117,24 @@ func (f *Follower) look(ctx context.Context, conn *pgx.Conn, last int64) (int64,
 	if f.Set.Add(list, asOf) && f.Changed != nil {
 		f.Changed()
 	}
+	f.learn(list)
 	return last, nil
+}
+
+// learn tells of what is new. A connection that is opened again reads everything once more.
+func (f *Follower) learn(list []Entry) {
+	first := f.newest == nil
+	if first {
+		f.newest = new(int64)
+	}
+	for i := range list {
+		if list[i].ID > *f.newest {
+			*f.newest = list[i].ID
+			if !first && f.Learned != nil && known(list[i].Kind) {
+				f.Learned(list[i : i+1])
+			}
+		}
+	}
 }
 
 // forget drops what is too old to matter, here and in the table.

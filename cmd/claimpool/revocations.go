@@ -42,9 +42,9 @@ const firstLook = 5 * time.Second
 
 // follow keeps the set up to date until ctx ends, and waits a little for the first look. changed is called when somebody new
 // has been signed out.
-func (r *revocations) follow(ctx context.Context, wg *sync.WaitGroup, poll time.Duration, changed func(), log *slog.Logger) {
+func (r *revocations) follow(ctx context.Context, wg *sync.WaitGroup, poll time.Duration, changed func(), learned func([]revocation.Entry), log *slog.Logger) {
 	looked := make(chan struct{})
-	f := revocation.Follower{Table: r.table, Set: r.set, Poll: poll, Changed: changed, Report: func(err error) {
+	f := revocation.Follower{Table: r.table, Set: r.set, Poll: poll, Changed: changed, Learned: learned, Report: func(err error) {
 		if err != nil {
 			log.Error("the revocations cannot be read: logins are refused when that lasts, unless revocation.when_stale is serve", claimpool.LogErr, err.Error())
 			return

@@ -28,6 +28,7 @@ type service struct {
 	level *slog.LevelVar
 	proxy *proxy.Proxy
 	certs []*certificate
+	audit auditing
 	wg    sync.WaitGroup
 
 	mu  sync.Mutex
@@ -96,7 +97,10 @@ func (s *service) start(cfg *config.Config) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	s.certs = certs
-	opts := proxy.Options{Loops: cfg.Loops, Log: s.log}
+	if err := s.openAudit(cfg.Audit); err != nil {
+		return err
+	}
+	opts := proxy.Options{Loops: cfg.Loops, Log: s.log, Audit: s.audit.auditor(), AuditHandovers: cfg.Audit.Handovers}
 	if b.revoked != nil {
 		opts.Revocations = b.revoked.set
 	}
@@ -104,7 +108,7 @@ func (s *service) start(cfg *config.Config) error {
 		return err
 	}
 	if b.revoked != nil {
-		b.revoked.follow(s.ctx, &s.wg, cfg.Revocation.PollInterval, s.proxy.SignOut, s.log)
+		b.revoked.follow(s.ctx, &s.wg, cfg.Revocation.PollInterval, s.proxy.SignOut, s.audit.learned, s.log)
 	}
 	if err := s.endpoints(cfg); err != nil {
 		return err
@@ -125,6 +129,7 @@ func (s *service) start(cfg *config.Config) error {
 func (s *service) wait(signals <-chan os.Signal, cancel context.CancelFunc) error {
 	ctx := s.ctx
 	defer func() { s.now.issuers.close(nil); s.now.closeLookups(nil) }() // nobody reloads any more
+	defer s.audit.close()
 	defer s.wg.Wait()
 	defer s.proxy.Close()
 	defer cancel()
@@ -140,6 +145,7 @@ func (s *service) wait(signals <-chan os.Signal, cancel context.CancelFunc) erro
 			switch sig {
 			case syscall.SIGHUP:
 				s.notify(daemon.SdNotifyReloading)
+				s.reopenAudit()
 				s.reload()
 				s.notify(daemon.SdNotifyReady)
 			case syscall.SIGINT:
