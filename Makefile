@@ -1,6 +1,6 @@
 # Two commands do everything, set-up included: make demo, make test.
 
-.PHONY: demo test test-versions attack build generate lint fuzz fuzz-protocol bench clean
+.PHONY: demo test driver-suites regression-suite test-versions attack build generate lint fuzz fuzz-protocol bench clean
 
 build:
 	go build -o bin/claimpool ./cmd/claimpool
@@ -16,8 +16,19 @@ demo:
 test: lint
 	sh scripts/setup.sh test
 	PGTEST_REQUIRE=1 go test -race -parallel 4 -timeout 20m ./proxy ./database ./...
+	$(MAKE) driver-suites
 	$(MAKE) -C database/extension check-private
 	$(MAKE) -C database/extension fuzz-extension FUZZ_RUNS=20000
+
+# pgx's and lib/pq's own tests through a proxy, in session mode: what cannot pass stands in drivers/*.txt.
+driver-suites:
+	sh scripts/setup.sh test
+	PGTEST_REQUIRE=1 go test -tags suites -timeout 30m -count=1 -v -run TestDriverSuites ./drivers
+
+# PostgreSQL's own regression and isolation tests, straight and through a proxy in session mode.
+regression-suite:
+	sh scripts/setup.sh test
+	sh scripts/regression-suite.sh
 
 # The same suite on every supported version of PostgreSQL.
 test-versions:

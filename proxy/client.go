@@ -345,8 +345,8 @@ func (c *client) transactionOver() {
 	if c.reminder {
 		c.remind()
 	}
-	if s.relay.Wiped() {
-		s.session.Wiped()
+	if _, none := s.pool.db.Dialect.(trusted.None); s.relay.Wiped() && !(none && mode == pool.Session) {
+		s.session.Wiped() // a session without a context goes on as it is: all else that the client has set stays
 	}
 	if s.relay.ReadOnly() {
 		s.pool.doubtHosts()
