@@ -240,3 +240,28 @@ func TestWaitForFailOver(t *testing.T) {
 		})
 	}
 }
+
+// TestClaimsOnAStandby: the extension hands a standby over as it does a primary. (The SQL dialect: database.TestHotStandby.)
+func TestClaimsOnAStandby(t *testing.T) {
+	inst := pgtest.Newest(t)
+	if pgtest.Headers(inst.Major) == "" {
+		t.Fatalf("no headers of PostgreSQL %d: run scripts/setup.sh test", inst.Major)
+	}
+	n := pgtest.StartNative(t, inst)
+	f := nativeOn(t, n, nil)
+	c := n.Connect(t, "postgres", cluster.Superuser, "")
+	library := value(t, c, "SHOW shared_preload_libraries")
+	standby := pgtest.StartStandby(t, n.Cluster, pgtest.WithSetting("shared_preload_libraries", library),
+		pgtest.WithSetting("claimpool.proxy_keys", n.Key.Setting()))
+	standby.Caught(t, n.Cluster)
+	o := f.options
+	o.Cluster, o.Pool = standby, pgtest.DefaultPool()
+	o.Pool.Size = 1
+	f.Proxy = pgtest.StartProxy(t, o)
+	for _, tenant := range []string{"t1", "t2", "t1"} {
+		got := value(t, f.connect(t, tenant), "SELECT pg_is_in_recovery() || ' ' || string_agg(DISTINCT tenant, ',') || ' ' || count(*) FROM note")
+		if want := "true " + tenant + " 10"; got != want {
+			t.Errorf("tenant %s saw %q, want %q", tenant, got, want)
+		}
+	}
+}
