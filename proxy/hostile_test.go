@@ -139,8 +139,9 @@ func TestAttackHandoverIsAnsweredWrong(t *testing.T) {
 		"its end":             report("FATAL", "57P01"),
 		"another tag":         wire.AppendReadyForQuery(complete("SET"), 'I'),
 		"no tag":              wire.AppendReadyForQuery(nil, 'I'),
-		"in a transaction":    wire.AppendReadyForQuery(complete("RESET"), 'T'),
-		"two tags":            wire.AppendReadyForQuery(append(complete("RESET"), complete("RESET")...), 'I'),
+		"one tag":             wire.AppendReadyForQuery(complete("RESET"), 'I'),
+		"in a transaction":    wire.AppendReadyForQuery(append(complete("RESET"), complete("RESET")...), 'T'),
+		"three tags":          wire.AppendReadyForQuery(bytes.Repeat(complete("RESET"), 3), 'I'),
 		"a row":               frame('D', 4+2, "\x00\x00"),
 		"a length of 0":       frame('C', 0, ""),
 		"a length of 1 GB":    frame('C', 1<<30, ""),
@@ -155,7 +156,7 @@ func TestAttackHandoverIsAnsweredWrong(t *testing.T) {
 			a.expect("a", "C(a) Z(I)")
 			ran := false
 			fake.misbehave(nil, func(c net.Conn, sql string) bool {
-				if sql != "RESET ALL" {
+				if sql != "RESET ALL; RESET ROLE" {
 					ran = ran || sql == "b"
 					return false
 				}
@@ -200,7 +201,7 @@ func TestAttackHandoverWithoutAnAnswer(t *testing.T) {
 	a, b := f.dial(t).start(wire.Version30, "ann").ready(), f.dial(t).start(wire.Version30, "bob").ready()
 	a.expect("a", "C(a) Z(I)")
 	fake.misbehave(nil, func(c net.Conn, sql string) bool {
-		if sql == "RESET ALL" {
+		if sql == "RESET ALL; RESET ROLE" {
 			io.Copy(io.Discard, c)
 		}
 		return false
