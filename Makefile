@@ -20,7 +20,7 @@ test: lint
 	$(MAKE) -C database/extension check-private
 	$(MAKE) -C database/extension fuzz-extension FUZZ_RUNS=20000
 
-# pgx's and lib/pq's own tests through a proxy, in session mode: what cannot pass stands in drivers/*.txt.
+# pgx's and lib/pq's own tests through a proxy, in session and in transaction mode: what cannot pass stands in drivers/*.txt.
 driver-suites:
 	sh scripts/setup.sh test
 	PGTEST_REQUIRE=1 go test -tags suites -timeout 30m -count=1 -v -run TestDriverSuites ./drivers

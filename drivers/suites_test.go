@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/pool"
 )
@@ -25,7 +27,12 @@ type suite struct {
 }
 
 // modes are those that the suites are played in.
-var modes = []pool.Mode{pool.Session}
+var modes = []pool.Mode{pool.Session, pool.Transaction}
+
+// features are the defaults of the settings file.
+var features = feature.Choices{
+	Listen: feature.Shared, AdvisoryLocks: feature.Pin, TemporaryTables: feature.Pin, WithHold: feature.Pin, Set: feature.Follow, Prepare: feature.Pin,
+}
 
 var suites = []*suite{
 	{
@@ -74,8 +81,8 @@ func (s *suite) through(t *testing.T, dir string, c *pgtest.Cluster, mode pool.M
 	db := c.NewDatabase(t)
 	c.Exec(t, db, s.prepare)
 	cfg := pgtest.DefaultPool()
-	cfg.Mode, cfg.Size = mode, 60
-	p := pgtest.StartProxy(t, pgtest.ProxyOptions{Cluster: c, Database: db, Pool: cfg})
+	cfg.Mode, cfg.Size, cfg.Pins = mode, 60, 60
+	p := pgtest.StartProxy(t, pgtest.ProxyOptions{Cluster: c, Database: db, Pool: cfg, Features: features, PinTimeout: 5 * time.Minute})
 	through := s.env(p.Host, p.Port, db)
 	got, output := s.run(t, dir, through, "")
 	file := s.name + "-" + string(mode) + ".txt"
