@@ -84,6 +84,10 @@ func (s *backend) cancelled(err error) {
 		s.pool.hub.proxy.log.Warn("cancel request failed", claimpool.LogServer, s.session.PID, claimpool.LogErr, err.Error())
 		s.doubtful = true
 	}
+	if c := s.client; c != nil && c.held && c.state == keeping && s.cancels == 0 {
+		c.held = false
+		c.conn.Resume()
+	}
 	if s.state != cancelling || s.cancels > 0 {
 		return
 	}

@@ -137,7 +137,8 @@ func (c *client) begin(b []byte) int {
 // client has. It returns how much of b has been used.
 func (c *client) acquire(b []byte, now time.Time) int {
 	if c.server != nil {
-		if !c.server.relay.Interruptible() { // in the middle of a notification: the rest comes first
+		// In the middle of a notification the rest comes first, and a cancel on its way must not hit the next request.
+		if !c.server.relay.Interruptible() || c.server.cancels > 0 {
 			c.held = true
 			c.conn.Pause()
 			return 0
