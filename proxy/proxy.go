@@ -134,7 +134,7 @@ type Proxy struct {
 	count     atomic.Int64  // clients alive
 	number    atomic.Uint64 // of the last client
 	loops     sync.WaitGroup
-	wg        sync.WaitGroup // what works for the loops: openings and cancels
+	wg        tasks // what works for the loops: openings and cancels
 	logins    sync.WaitGroup
 
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
@@ -268,6 +268,7 @@ func (p *Proxy) Close() {
 		h.loop.Post(h.loop.Stop)
 	}
 	p.loops.Wait()
+	p.wg.Wait() // the last cancels
 }
 
 func (p *Proxy) closeListeners() {
