@@ -11,10 +11,10 @@ import (
 	"github.com/claimpool/claimpool/wire"
 )
 
-// shortLived is a token of tenant t1 that is valid for so many seconds.
+// shortLived is a token of tenant t1 that is valid for so many seconds, and a part of the next one.
 func (f *tenants) shortLived(seconds int64) string {
 	now := time.Now().Unix()
-	return f.issuer.Mint("user-of-t1", map[string]any{"tenant_id": "t1", "iat": now, "exp": now + seconds})
+	return f.issuer.Mint("user-of-t1", map[string]any{"tenant_id": "t1", "iat": now, "exp": now + seconds + 1})
 }
 
 // TestAttackExpiredToken: the attacker's token expires while he is connected. He tries everything that keeps a server, so that
@@ -49,7 +49,7 @@ func TestAttackExpiredToken(t *testing.T) {
 					inMode(test.mode, 2)(o)
 					o.Limits = proxy.Limits{MaxClients: 100, MaxLogins: 10, LoginTimeout: patience, Overrun: time.Second}
 				})
-				end := time.Unix(time.Now().Unix()+2, 0)
+				end := time.Unix(time.Now().Unix()+3, 0)
 				p := f.rawWith(t, f.shortLived(2)) // at end, or a second later
 				began := time.Now()
 				p.send(test.first)

@@ -143,7 +143,7 @@ func TestAttackExpiryInTheQueue(t *testing.T) {
 		b := f.connect(t, "t2")
 		run(t, b, "BEGIN")
 		token := f.shortLived(2)
-		ends := time.Now().Add(2 * time.Second)
+		ends := time.Now().Add(3 * time.Second)
 		a := f.rawWith(t, token)
 		a.query(whoami)
 		soon(t, "for the token to end", func() bool { return time.Now().After(ends) })

@@ -104,7 +104,7 @@ func TestFreshTokenInAPipeline(t *testing.T) {
 // TestFreshTokenInTheGrace: a token that has ended can be followed by a fresh one while the grace lasts.
 func TestFreshTokenInTheGrace(t *testing.T) {
 	eachMode(t, func(l *proxy.Limits) { l.TokenGrace = patience }, func(t *testing.T, f *tenants, _ pool.Mode) {
-		p := f.rawWith(t, f.shortLived(1))
+		p := f.rawWith(t, f.shortLived(2))
 		soon(t, "the end of the token", func() bool { return p.ask("SELECT 1") == "E(28000) Z(I)" })
 		p.expect(renewal(f.fresh("t2", "t2")), "E(28000) Z(I)")
 		p.expect(renewal(f.fresh("t1", "t1")), "C(SET) Z(I)")
