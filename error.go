@@ -24,6 +24,7 @@ const (
 	CodeCannotConnectNow       Code = "57P03"
 	CodeIdleSessionTimeout     Code = "57P05"
 	CodeActiveTransaction      Code = "25001"
+	CodeInFailedTransaction    Code = "25P02"
 	CodeIdleInTransaction      Code = "25P03"
 	CodeTransactionTimeout     Code = "25P04"
 	CodeInvalidParameterValue  Code = "22023"

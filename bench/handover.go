@@ -64,16 +64,11 @@ func runHandover(args []string, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if *path == "" {
-		return fmt.Errorf("-claimpool is needed (bench/run.sh builds it)")
-	}
-	s.builds = []build{{"claimpool", *path}}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := pinSelf(s.loadCore); err != nil {
+	ctx, stop, err := s.begin(*path)
+	if err != nil {
 		return err
 	}
-	raiseLimit()
+	defer stop()
 	b, err := newHandoverStage(ctx, s)
 	if err != nil {
 		return err
@@ -93,6 +88,20 @@ func runHandover(args []string, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// begin makes ready for a comparison with one build of claimpool. The context ends with an interrupt.
+func (s *settings) begin(path string) (ctx context.Context, stop func(), err error) {
+	if path == "" {
+		return nil, nil, fmt.Errorf("-claimpool is needed (bench/run.sh builds it)")
+	}
+	s.builds = []build{{"claimpool", path}}
+	if err := pinSelf(s.loadCore); err != nil {
+		return nil, nil, err
+	}
+	raiseLimit()
+	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt)
+	return ctx, stop, nil
 }
 
 // handOver runs all lines in turn, and that again for every round. Who begins changes from round to round.

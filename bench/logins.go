@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"runtime"
 	"time"
 
@@ -48,17 +47,11 @@ func runLogins(args []string, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if *path == "" {
-		return fmt.Errorf("-claimpool is needed (bench/run.sh builds it)")
-	}
-	s.builds = []build{{"claimpool", *path}}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := pinSelf(s.loadCore); err != nil {
+	ctx, stop, err := s.begin(*path)
+	if err != nil {
 		return err
 	}
-	raiseLimit()
-	var err error
+	defer stop()
 	if t.stage, err = newStage(ctx, s); err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgproto3"
-
 	"github.com/claimpool/claimpool/cluster"
 	"github.com/claimpool/claimpool/pool"
 )
@@ -79,18 +77,7 @@ func TestWireScripts(t *testing.T) {
 
 // anotherIdentity gives a request of somebody else, for whom the one server connection is wiped.
 func anotherIdentity(t *testing.T, address string) func() {
-	other := Login(t, address, "postgres", "somebody else")
-	front := pgproto3.NewFrontend(other, other)
-	return func() {
-		t.Helper()
-		front.SendQuery(&pgproto3.Query{String: "prepare s1 as select 'from somebody else' as t"})
-		if err := front.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := receive(front, []string{"ReadyForQuery"}); err != nil || len(got) != 2 {
-			t.Fatalf("somebody else got %q, %v", got, err)
-		}
-	}
+	return anotherIdentityOf(t, address, "postgres")
 }
 
 // differences reads scripts/differences.txt: NAME, then the reason.

@@ -116,6 +116,9 @@ func (s *Server) Failed(batch, ack uint32, f *Failure) *claimpool.Error {
 	case claimpool.CodeUndefinedStatement: // one of ours was closed by SQL, by its name or with all others
 		if bytes.Contains(f.Message, []byte(prefix)) {
 			s.doubt()
+			if s.hoping && s.hoped == batch {
+				return aborted
+			}
 			return gone
 		}
 	case claimpool.CodeProtocolViolation: // "bind message supplies 0 parameters, but prepared statement … requires 1"
@@ -148,6 +151,11 @@ func (s *Server) inClientsWords(f *Failure) *claimpool.Error {
 		}
 	}
 	return &claimpool.Error{Code: claimpool.Code(f.Code), Message: before + "\"" + strings.ToValidUTF8(theirs, "?") + "\"" + after}
+}
+
+// aborted is what PostgreSQL says of a statement that is there.
+var aborted = &claimpool.Error{
+	Code: claimpool.CodeInFailedTransaction, Message: "current transaction is aborted, commands ignored until end of transaction block",
 }
 
 var gone = &claimpool.Error{

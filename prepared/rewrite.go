@@ -169,14 +169,28 @@ func (s *Server) named(dst []byte, m *message) (_ []byte, hold bool) {
 	st := s.client.current(h)
 	sl := s.slots[st]
 	switch {
-	case sl != nil && sl.epoch >= h.epoch && (sl.state == settled || sl.state == pending && sl.batch == s.at.Batch || sl.state == stale && s.at.Failed):
+	case sl != nil && sl.epoch >= h.epoch && (sl.state == settled || sl.state == pending && sl.batch == s.at.Batch):
 		s.touch(sl)
+	case sl != nil && s.at.Failed && !mayEnd(st.body): // it would not be prepared, and its own errors come before that of the transaction
+		s.touch(sl)
+		s.hoping, s.hoped = true, s.at.Batch
 	case s.at.Waiting:
 		return dst, true // what is under way may make it come or go
 	default:
 		dst = s.prepare(dst, entry{kind: hiddenParse, st: st})
 	}
 	return m.append(dst, st.name), false
+}
+
+// mayEnd reports whether a text may be one of those that PostgreSQL takes in a transaction that has failed.
+func mayEnd(text string) bool {
+	text = strings.ToLower(strings.TrimLeft(text[:min(len(text), 64)], " \t\r\n\f\v;"))
+	for _, word := range []string{"rollback", "abort", "commit", "end", "prepare", "--", "/*", "\x00"} {
+		if strings.HasPrefix(text, word) {
+			return true
+		}
+	}
+	return text == ""
 }
 
 // append writes the message up to its rest.

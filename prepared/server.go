@@ -15,6 +15,8 @@ type Server struct {
 	head    int   // of queue
 	at      Point // of the message that is rewritten
 	parts   parts
+	hoping  bool   // a statement that may be gone was named in a failed transaction
+	hoped   uint32 // the batch of that
 	suspect bool   // functions may have been made on it that prepare statements
 	user    uint64 // the number of the last client
 }
@@ -49,7 +51,7 @@ func (s *Server) Begin(number uint64, c *Client) {
 	if s.suspect && s.user != number {
 		s.doubt()
 	}
-	s.user, s.client = number, c
+	s.user, s.client, s.hoping = number, c, false
 	s.clearQueue()
 	s.parts = parts{}
 }

@@ -71,13 +71,14 @@ func (r *Relay) request(typ byte, size int) bool {
 			r.unsure = r.unsure || r.early // or is over already
 			return true
 		}
-		r.unsynced, r.open = false, false
+		r.unsynced, r.executed, r.open = false, false, false
 		r.due++
 		r.syncLast = true
 		r.acks = 0
 	case wire.MsgParse, wire.MsgBind, wire.MsgDescribe, wire.MsgExecute, wire.MsgClose:
 		r.unsure = r.unsure || r.copyIn
 		r.unsynced = true
+		r.executed = r.executed || typ == wire.MsgExecute
 		if typ == wire.MsgParse || typ == wire.MsgClose {
 			r.acks++
 		}

@@ -68,3 +68,16 @@ func seen(t *testing.T, r *Relay, b []byte, chunk int) (out []byte) {
 	}
 	return out
 }
+
+// TestNobodyWaitsWhereNothingIsSure: a client sends a Query into its own COPY, which fails: whether that is answered nobody can tell, so
+// nothing is held for the answer, and the server is closed behind its client.
+func TestNobodyWaitsWhereNothingIsSure(t *testing.T) {
+	var r Relay
+	r.Begin(false, false)
+	if err := play(t, &r, []string{">P:|B:|E:", "<1:|2:|G:", ">S:|Q:", "<E:\x00"}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Holds() || r.Doubtful() || !r.Unsure() || r.Over() {
+		t.Errorf("holds %v, doubtful %v, unsure %v, over %v", r.Holds(), r.Doubtful(), r.Unsure(), r.Over())
+	}
+}

@@ -31,6 +31,7 @@ type Relay struct {
 	status     byte // the last ReadyForQuery's; 0 counts as idle
 	syncLast   bool // the newest of the due requests is a Sync
 	unsynced   bool // extended-protocol messages were sent after the last Sync
+	executed   bool // an Execute was among them: the transaction may have ended
 	copyIn     bool // the server expects COPY data
 	early      bool // the end of a COPY was sent before the server had said that one begins
 	swallowed  int  // Syncs that were sent and COPY ignores, unless it fails before it gets there

@@ -159,7 +159,7 @@ func (r *Relay) ready(status byte) error {
 	switch {
 	case r.probe != noProbe || r.maybe > 0 && r.due == 0: // a Sync that was not ignored
 		r.maybe = max(0, r.maybe-1)
-		r.unsynced = false
+		r.unsynced, r.executed = false, false
 	case r.due > 0:
 		r.due--
 	case !r.unsure:

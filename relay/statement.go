@@ -52,7 +52,7 @@ func (r *Relay) Rewrite(dst, b []byte) (out []byte, used int, err error) {
 	}
 	r.unsynced = true
 	at := prepared.Point{Batch: r.answered + uint32(r.due), Ack: r.acks, Unnamed: r.unnamed, Waiting: r.due > 0 && !r.unsure}
-	at.Failed = r.status == wire.StatusFailed && r.due == 0
+	at.Failed = r.status == wire.StatusFailed && r.due == 0 && !r.executed
 	typ := wire.MsgParse // whose rest may come in pieces
 	if !r.book.Collecting() && len(b) > 0 {
 		typ = b[0]

@@ -60,7 +60,7 @@ func (m *backendModel) message(typ byte, body string) {
 		return
 	case typ == wire.MsgFunctionCall: // the proxy's own, between two requests
 		if m.status == 'E' {
-			m.fail("25P02", "")
+			m.fail("25P02", inFailed)
 		} else {
 			m.reply('V', "\xff\xff\xff\xff")
 		}
@@ -97,6 +97,8 @@ func (m *backendModel) message(typ byte, body string) {
 	m.skip = before < len(m.out) && m.out[before] == 'E'
 }
 
+const inFailed = "Mcurrent transaction is aborted, commands ignored until end of transaction block\x00"
+
 func (m *backendModel) parse(body string) {
 	name, rest, _ := strings.Cut(body, "\x00")
 	text, _, _ := strings.Cut(rest, "\x00")
@@ -105,7 +107,7 @@ func (m *backendModel) parse(body string) {
 	case text == "bad":
 		m.fail("42601", "")
 	case m.status == 'E' && text != "rollback" && text != "":
-		m.fail("25P02", "")
+		m.fail("25P02", inFailed)
 	case exists && name != "":
 		m.fail("42P05", "Mprepared statement \""+name+"\" already exists\x00")
 	default:
@@ -120,7 +122,7 @@ func (m *backendModel) find(name string) (text string, ok bool) {
 	case !ok:
 		m.fail("26000", "Mprepared statement "+name+" does not exist\x00")
 	case m.status == 'E' && text != "rollback":
-		m.fail("25P02", "")
+		m.fail("25P02", inFailed)
 		return "", false
 	}
 	return text, ok
@@ -129,7 +131,7 @@ func (m *backendModel) find(name string) (text string, ok bool) {
 func (m *backendModel) run(text string) {
 	switch {
 	case m.status == 'E' && text != "rollback":
-		m.fail("25P02", "")
+		m.fail("25P02", inFailed)
 		return
 	case text == "begin":
 		m.status = 'T'

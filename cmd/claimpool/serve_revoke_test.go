@@ -61,6 +61,7 @@ func TestServeRevocations(t *testing.T) {
 	dsn := s.withRevocations()
 	a, b := s.serve(), s.sibling().serve()
 	ada, neighbour := s.login(a, "t1"), s.login(b, "t2")
+	before := s.issuer.Mint("someone", nil) // a token of a later second is not revoked
 	other, err := s.dial(b, s.role, s.issuer.Mint("other", nil), "server.test")
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func TestServeRevocations(t *testing.T) {
 	a.signal(syscall.SIGHUP) // a reload forgets nobody
 	c := s.sibling().serve()
 	for i, p := range []*process{a, b, c} {
-		if _, err := s.dial(p, s.role, s.issuer.Mint("someone", nil), "server.test"); err == nil || !strings.Contains(err.Error(), "28P01") {
+		if _, err := s.dial(p, s.role, before, "server.test"); err == nil || !strings.Contains(err.Error(), "28P01") {
 			t.Errorf("proxy %d: %v", i, err)
 		}
 		if line := p.await("connection refused", 1); !strings.Contains(fmt.Sprint(line["reason"]), "revoked") {
