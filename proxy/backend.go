@@ -80,11 +80,14 @@ func (s *backend) handOver(c *client, sent []byte, now time.Time) {
 	if len(steps) == 0 {
 		b, steps = trusted.Check(b, steps)
 	}
-	if s.session.Together() && steps.Fenced() {
+	if s.session.Together() && steps.Fenced() && !s.stale(now) {
 		b = append(b, c.goAlong(sent)...)
 	}
 	h.scratch = b
 	s.ask(handingOver, b, steps, handoverTimeout)
+	if c.ahead > 0 { // the replies come with its answer, which may take as long as it likes; switch() bounds its own time
+		s.timer.Stop()
+	}
 	s.replies.Compare(c.settings)
 	if c.kept { // the session goes on, and so does its LISTEN
 		s.replies.KeepNews()
@@ -136,9 +139,6 @@ func (s *backend) take(b []byte) int {
 		s.client.settle(s.replies.Settled())
 	}
 	switch {
-	case s.client == nil && s.relay.Busy(): // the client has left, and its request came along
-		s.state = serving
-		s.abandoned(false, s.pool.hub.loop.Now())
 	case s.state == rollingBack || s.client == nil:
 		s.release(s.pool.hub.loop.Now())
 	case s.state == asking:

@@ -84,19 +84,22 @@ func (c *client) checkIdle(l *Limits, now time.Time) {
 			Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to idle-session timeout",
 			Hint: "Raise limits.idle_timeout.",
 		})
-	case c.state == relaying && l.Overrun > 0 && c.identity.Expired(now.Add(-l.Overrun)):
+	case c.working() && l.Overrun > 0 && c.identity.Expired(now.Add(-l.Overrun)):
 		c.expired()
 	case c.state == relaying && l.TransactionIdleTimeout > 0 && c.server.idleInTransaction(now) > l.TransactionIdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleInTransaction, Message: "terminating connection due to idle-in-transaction timeout",
 			Hint: "Raise limits.transaction_idle_timeout, or end transactions sooner.",
 		})
-	case c.state == relaying:
+	case c.working():
 		c.checkWork(l, now)
 	case c.state == waiting:
 		c.checkQueue(now)
 	}
 }
+
+// working reports whether a server has got requests of the client, be it behind a hand-over.
+func (c *client) working() bool { return c.state == relaying || c.state == receiving && c.ahead > 0 }
 
 // ticket gives an unused ticket for the client.
 func (h *hub) ticket(c *client) *pool.Ticket {

@@ -43,6 +43,8 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 		s.session.Soil()
 	}
 	switch {
+	case s.state == handingOver && s.relay.Busy(): // its request has gone along
+		s.retireBusy(pool.LeftInQuery)
 	case s.state == handingOver:
 		if session {
 			s.session.Soil()

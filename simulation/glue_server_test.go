@@ -61,6 +61,9 @@ func (s *backend) handOver(c *client, sent []byte) {
 	}
 	s.ahead(c, sent, &b, steps)
 	s.ask(handingOver, b, steps, handoverTimeout)
+	if c.ahead > 0 {
+		s.deadline = time.Time{}
+	}
 	s.replies.Compare(c.settings)
 	if c.kept {
 		s.replies.KeepNews()
@@ -83,7 +86,7 @@ func (s *backend) handOver(c *client, sent []byte) {
 
 // ahead lets the client's request follow the hand-over where the gate is on.
 func (s *backend) ahead(c *client, sent []byte, b *[]byte, steps trusted.Steps) {
-	if s.session.Together() && steps.Fenced() {
+	if s.session.Together() && steps.Fenced() && !s.stale() {
 		*b = append(*b, c.goAlong(sent)...)
 	}
 }
@@ -131,9 +134,6 @@ func (s *backend) take(b []byte) int {
 	}
 	s.deadline = time.Time{}
 	switch {
-	case s.client == nil && s.relay.Busy():
-		s.state = serving
-		s.abandoned(false)
 	case s.state == rollingBack || s.client == nil:
 		s.release()
 	default:
@@ -323,6 +323,8 @@ func (s *backend) release() {
 func (s *backend) abandoned(goodbye bool) {
 	w := s.w
 	switch {
+	case s.state == handingOver && s.relay.Busy():
+		s.remove(pool.LeftInQuery)
 	case s.state == handingOver:
 		if w.sessions() {
 			s.session.Soil()

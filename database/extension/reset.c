@@ -198,10 +198,17 @@ discard_all(void)
 }
 
 /*
+ * How long a reset may wait for locks, in milliseconds.  The proxy cannot tell
+ * such a wait from a long request that has come along with the hand-over.
+ */
+#define MAX_RESET_MS 5000
+
+/*
  * With interrupts held, nobody can stop the work half-way, neither by a cancel
  * request nor by a timeout.  Temporary objects are the exception: to drop them
  * takes locks, which another session of the same role can hold for ever, so
- * that wait must stay interruptible (an interrupt then ends the connection).
+ * that wait must stay interruptible, and has a timeout of its own in place of
+ * the session's (an interrupt then ends the connection).
  */
 void
 cp_reset_session(void)
@@ -218,10 +225,14 @@ cp_reset_session(void)
 	hold = !OidIsValid(temp_namespace);
 	if (hold)
 		HOLD_INTERRUPTS();
+	else
+		enable_timeout_after(STATEMENT_TIMEOUT, MAX_RESET_MS);
 
 	discard_all();
 	reseed();
 	close_foreign_connections();
 	if (hold)
 		RESUME_INTERRUPTS();
+	else
+		disable_timeout(STATEMENT_TIMEOUT, false);
 }
