@@ -3,6 +3,7 @@ package auth
 import (
 	"hash/maphash"
 	"math"
+	"math/bits"
 	"net/netip"
 	"sync"
 	"time"
@@ -18,18 +19,23 @@ type Throttle struct {
 }
 
 const (
-	// throttleRows and throttleColumns are the size of a table of counters: 4 × 4,096 × 16 bytes, whatever an attacker
-	// does. A map with an entry for each address or user name would be his to fill.
-	throttleRows    = 4
-	throttleColumns = 1 << 12
+	// throttleRows and the columns are the size of a table of counters, 8 bytes each, whatever an attacker does: 1 MiB for
+	// addresses, 256 KiB for users. A map with an entry for each address or user name would be his to fill.
+	//
+	// The more strangers have failed lately, the more often somebody else shares all of his counters with them, and is taken for
+	// one of them. With 500 new addresses a second and the default settings, 1,500 counters of a row are not empty: that is one address
+	// in 250,000; with 5,000 a second, one in 55.
+	throttleRows   = 4
+	addressColumns = 1 << 15
+	userColumns    = 1 << 13
 )
 
 // throttle counts failures by address and by user. An address with too many failures is refused. A user with too many is
 // refused only to addresses that failed themselves lately: so an attacker with many machines has one guess from each, and
 // cannot lock a user out who comes from somewhere else.
 type throttle struct {
-	limit float64
-	leak  float64 // failures forgiven per second
+	full  time.Duration // a counter that would take longer than this to empty is refused
+	cost  time.Duration // how long it takes until one failure is forgiven
 	clock func() time.Time
 	start time.Time
 
@@ -40,15 +46,19 @@ type throttle struct {
 
 // leaky is a table of leaky buckets, in the manner of a count-min sketch: a key has one bucket in each row, and the
 // emptiest of them counts. A stranger who shares some of a key's buckets does no harm; he would have to share all four,
-// and the hash is keyed.
+// and the hash is keyed. A bucket is the moment, since throttle.start, at which it is empty.
 type leaky struct {
-	seed    maphash.Seed
-	buckets [throttleRows][throttleColumns]bucket
+	seed maphash.Seed
+	bits int // of the hash, for the column of a row
+	rows [throttleRows][]time.Duration
 }
 
-type bucket struct {
-	level float64
-	at    float64 // seconds since throttle.start
+func newLeaky(columns int) leaky {
+	l := leaky{seed: maphash.MakeSeed(), bits: bits.TrailingZeros(uint(columns))}
+	for i := range l.rows {
+		l.rows[i] = make([]time.Duration, columns)
+	}
+	return l
 }
 
 // newThrottle gives nil, which throttles nobody, when there is no limit.
@@ -56,9 +66,10 @@ func newThrottle(t Throttle, clock func() time.Time) *throttle {
 	if t.Failures <= 0 || t.Window <= 0 {
 		return nil
 	}
+	cost := t.Window / time.Duration(t.Failures)
 	return &throttle{
-		limit: float64(t.Failures), leak: float64(t.Failures) / t.Window.Seconds(), clock: clock, start: clock(),
-		addresses: leaky{seed: maphash.MakeSeed()}, users: leaky{seed: maphash.MakeSeed()},
+		full: time.Duration(t.Failures-1) * cost, cost: cost, clock: clock, start: clock(),
+		addresses: newLeaky(addressColumns), users: newLeaky(userColumns),
 	}
 }
 
@@ -71,11 +82,11 @@ func (t *throttle) allow(req *Request) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// A bucket that has leaked below the limit has room for one more try.
-	address := t.addresses.level(hashAddress(t.addresses.seed, req.Addr), now, t.leak)
-	if address > t.limit-1 {
+	address := t.addresses.level(hashAddress(t.addresses.seed, req.Addr), now)
+	if address > t.full {
 		return false
 	}
-	return address <= 0 || t.users.level(hashUser(t.users.seed, req.User), now, t.leak) <= t.limit-1
+	return address <= 0 || t.users.level(hashUser(t.users.seed, req.User), now) <= t.full
 }
 
 // failed counts a failed proof.
@@ -86,11 +97,11 @@ func (t *throttle) failed(req *Request) {
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.addresses.add(hashAddress(t.addresses.seed, req.Addr), now, t.leak)
-	t.users.add(hashUser(t.users.seed, req.User), now, t.leak)
+	t.addresses.add(hashAddress(t.addresses.seed, req.Addr), now, t.cost)
+	t.users.add(hashUser(t.users.seed, req.User), now, t.cost)
 }
 
-func (t *throttle) now() float64 { return t.clock().Sub(t.start).Seconds() }
+func (t *throttle) now() time.Duration { return t.clock().Sub(t.start) }
 
 // hashAddress takes an IPv6 network of 64 bits as one address: that is what one customer gets.
 func hashAddress(seed maphash.Seed, addr netip.AddrPort) uint64 {
@@ -105,28 +116,26 @@ func hashAddress(seed maphash.Seed, addr netip.AddrPort) uint64 {
 
 func hashUser(seed maphash.Seed, user string) uint64 { return maphash.String(seed, user) }
 
-// column gives the key's place in a row: each row uses 12 other bits of the hash.
-func column(hash uint64, row int) uint64 { return hash >> (12 * row) % throttleColumns }
+// bucket gives the key's place in a row: each row uses other bits of the hash.
+func (l *leaky) bucket(hash uint64, row int) *time.Duration {
+	return &l.rows[row][hash>>(l.bits*row)&(1<<l.bits-1)]
+}
 
-func (l *leaky) level(hash uint64, now, leak float64) float64 {
-	least := math.Inf(1)
-	for row := range l.buckets {
-		least = min(least, l.buckets[row][column(hash, row)].now(now, leak))
+// level is how long it takes until the key's failures are forgiven. A clock that went back forgives nothing.
+func (l *leaky) level(hash uint64, now time.Duration) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for row := range l.rows {
+		least = min(least, max(0, *l.bucket(hash, row)-now))
 	}
 	return least
 }
 
 // add adds a failure to the key's buckets. Only the emptiest ones rise ("conservative update"), so that others who share
 // the fuller ones are spared.
-func (l *leaky) add(hash uint64, now, leak float64) {
-	level := l.level(hash, now, leak) + 1
-	for row := range l.buckets {
-		b := &l.buckets[row][column(hash, row)]
-		*b = bucket{level: max(b.now(now, leak), level), at: now}
+func (l *leaky) add(hash uint64, now, cost time.Duration) {
+	empty := now + l.level(hash, now) + cost
+	for row := range l.rows {
+		b := l.bucket(hash, row)
+		*b = max(*b, empty)
 	}
-}
-
-// now is the level after what has leaked since. A clock that went back forgives nothing.
-func (b bucket) now(now, leak float64) float64 {
-	return max(0, b.level-max(0, now-b.at)*leak)
 }

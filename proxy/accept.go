@@ -33,7 +33,7 @@ func (p *Proxy) accept(l *Listener) error {
 				return nil
 			}
 		}
-		slot := newSlot(p.ctx, p.slots)
+		slot := newSlot(p.ctx, p.slots, p.turns)
 		if slot == nil {
 			conn.Close()
 			return nil
@@ -45,7 +45,8 @@ func (p *Proxy) accept(l *Listener) error {
 		}
 		go func() {
 			defer p.logins.Done()
-			defer slot.free()
+			defer slot.quit()
+			slot.work()
 			defer p.forget(conn)
 			p.walk(l, conn, slot)
 		}()

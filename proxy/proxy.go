@@ -130,6 +130,7 @@ type Proxy struct {
 	hubs      []*hub
 	keys      keyring
 	census    census
+	turns     turns         // one for each login that computes
 	slots     chan struct{} // one for each login that is worked on
 	count     atomic.Int64  // clients alive
 	number    atomic.Uint64 // of the last client
@@ -186,6 +187,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if runtime.GOMAXPROCS(0) < n+1 {
 		runtime.GOMAXPROCS(n + 1)
 	}
+	p.turns = make(turns, max(1, runtime.GOMAXPROCS(0)-n))
 	for i := range n {
 		l, err := loop.New()
 		if err != nil {

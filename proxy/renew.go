@@ -46,7 +46,7 @@ func (c *client) takeToken(b []byte, now time.Time) int {
 	h, p, id, fresh := c.pool.hub, c.pool.hub.proxy, c.identity, claimpool.Secret(bytes.Clone(raw))
 	p.wg.Go(func() {
 		defer fresh.Clear()
-		slot := newSlot(p.ctx, p.slots)
+		slot := newSlot(p.ctx, p.slots, p.turns)
 		if slot == nil {
 			return // the proxy ends, and its clients with it
 		}

@@ -15,7 +15,9 @@ const maxStall = 50 * time.Millisecond
 // slot is the place of one login among those that are worked on. Only accepting waits for one: a login that has lost its
 // slot while it waited goes on without, rather than behind new ones.
 type slot struct {
-	all chan struct{}
+	all   chan struct{}
+	turns turns
+	turn  *turn // of the login's own goroutine; nil while it waits
 
 	mu   sync.Mutex
 	held bool // guarded by mu
@@ -24,6 +26,7 @@ type slot struct {
 
 // quit gives the slot back for good: the login is over.
 func (s *slot) quit() {
+	s.rest()
 	s.free()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,10 +34,10 @@ func (s *slot) quit() {
 }
 
 // newSlot waits for a free slot; nil when ctx ends.
-func newSlot(ctx context.Context, all chan struct{}) *slot {
+func newSlot(ctx context.Context, all chan struct{}, t turns) *slot {
 	select {
 	case all <- struct{}{}:
-		return &slot{all: all, held: true}
+		return &slot{all: all, turns: t, held: true}
 	case <-ctx.Done():
 		return nil
 	}
@@ -75,10 +78,12 @@ func (s *slot) waiting() (over func()) {
 	if s.isLeft() {
 		return func() {}
 	}
+	s.rest()
 	t := time.AfterFunc(maxStall, s.free)
 	return func() {
 		t.Stop()
 		s.regain()
+		s.work()
 	}
 }
 

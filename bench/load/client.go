@@ -65,7 +65,7 @@ func dial(addr string, i int) (net.Conn, error) {
 func (c *client) login(o *Options, i int) error {
 	var conn net.Conn = c.raw
 	if o.TLS {
-		if err := c.startTLS(); err != nil {
+		if err := c.startTLS(o); err != nil {
 			return err
 		}
 		conn = c.tls

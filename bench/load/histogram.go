@@ -35,7 +35,7 @@ func floor(i int) uint64 {
 
 // quantile returns, in microseconds, the value that a share q of all values does not exceed.
 func (h *histogram) quantile(q float64) float64 {
-	left := int(q * float64(h.n))
+	left := min(int(q*float64(h.n)), h.n-1)
 	for i, n := range h.buckets {
 		if left -= int(n); left < 0 {
 			return float64(floor(i)+floor(i+1)) / 2e3

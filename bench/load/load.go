@@ -25,7 +25,8 @@ type Options struct {
 	User     string        // who logs in
 	Database string        // where to
 	Password string        // what to answer when asked, unless there are tokens
-	Rate     float64       // paced only: logins per second
+	Rate     float64       // paced: logins per second; elsewhere: transactions per second, 0 is as many as possible
+	X25519   bool          // TLS without ML-KEM, as libpq does it with OpenSSL before 3.5
 	Bad      []string      // paced only: tokens that must be refused
 	Tokens   []string      // client i answers with token i, over again when there are fewer
 	Warmup   time.Duration // not measured
@@ -48,9 +49,11 @@ type Result struct {
 	Server       float64     `json:"server_us"`   // PostgreSQL's processor time per transaction, in microseconds
 	LoadCPU      float64     `json:"load_cpu_us"` // the load generator's own, to see that it is not the bottleneck
 	Memory       proc.Memory `json:"memory"`      // of the process, at the end
-	Refused      int         `json:"refused"`     // paced only: logins with bad tokens
-	PerClient    float64     `json:"per_client"`  // idle only: resident bytes of the process per client
-	Base         proc.Memory `json:"base"`        // idle only: with the first tenth of the clients
+	P999         float64     `json:"p999_us"`
+	Max          float64     `json:"max_us"`
+	Refused      int         `json:"refused"`    // paced only: logins with bad tokens
+	PerClient    float64     `json:"per_client"` // idle only: resident bytes of the process per client
+	Base         proc.Memory `json:"base"`       // idle only: with the first tenth of the clients
 }
 
 // Run runs one workload.
@@ -141,7 +144,7 @@ func (m *meter) result(transactions int, h *histogram) (*Result, error) {
 	spent := proxy.Since(m.proxy)
 	return &Result{
 		Transactions: transactions, Seconds: took.Seconds(), TPS: float64(transactions) / took.Seconds(),
-		P50: h.quantile(0.50), P99: h.quantile(0.99),
+		P50: h.quantile(0.50), P99: h.quantile(0.99), P999: h.quantile(0.999), Max: h.quantile(1),
 		CPU: per(spent), Busy: spent.Seconds() / took.Seconds(), Server: per(server.Since(m.server)),
 		LoadCPU: per(own.Since(m.own)), Memory: memory,
 	}, nil

@@ -98,6 +98,17 @@ func TestPacedHoldsThatBadTokensAreRefused(t *testing.T) {
 	}
 }
 
+// With a rate, the next transaction waits until it is due, however fast the server is.
+func TestRate(t *testing.T) {
+	r, err := Run(&Options{Addr: fake(t), Workload: "simple", Clients: 4, User: "bench", Database: "bench", Rate: 500, Time: time.Minute, Count: 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Transactions < 50 || r.Seconds < 0.09 {
+		t.Errorf("%d transactions in %.3f seconds, at a rate of 500 a second", r.Transactions, r.Seconds)
+	}
+}
+
 func TestErrorsOfTheServerEndTheRun(t *testing.T) {
 	addr := fake(t)
 	_, steps := prepared(1)

@@ -34,6 +34,7 @@ type loop struct {
 	plain   []byte    // the same, decrypted
 
 	waiting []*member // those without a transaction, the first to be next; see Options.Active
+	pace    *pace     // nil: every client begins again at once
 	meter   *meter
 	measure bool // the warm-up is over
 	done    int  // transactions while measuring
@@ -98,8 +99,15 @@ func (l *loop) close() {
 func (l *loop) run() (*Result, error) {
 	l.now = time.Now()
 	warm, active := l.now.Add(l.o.Warmup), 0
+	if l.o.Rate > 0 {
+		l.pace = &pace{every: time.Duration(float64(time.Second) / l.o.Rate), next: l.now}
+	}
 	for _, m := range l.members {
 		if m == nil {
+			continue
+		}
+		if l.pace != nil && m.prepare == nil {
+			l.pace.free = append(l.pace.free, m)
 			continue
 		}
 		if l.o.Active > 0 && active >= l.o.Active {
@@ -113,7 +121,7 @@ func (l *loop) run() (*Result, error) {
 	}
 	var end time.Time
 	for {
-		events, err := l.poll.Wait(1000)
+		events, err := l.poll.Wait(l.patience())
 		if err != nil {
 			return nil, fmt.Errorf("wait for events: %w", err)
 		}
@@ -129,6 +137,11 @@ func (l *loop) run() (*Result, error) {
 			}
 		}
 		l.now = time.Now()
+		if l.pace != nil {
+			if err := l.pace.start(l, l.now); err != nil {
+				return nil, err
+			}
+		}
 		switch {
 		case !l.measure && !l.now.Before(warm):
 			if l.meter, err = startMeter(l.o); err != nil {
@@ -141,6 +154,14 @@ func (l *loop) run() (*Result, error) {
 			return l.meter.result(l.done, &l.times)
 		}
 	}
+}
+
+// patience is how long the loop waits for the proxy, in milliseconds.
+func (l *loop) patience() int {
+	if l.pace != nil {
+		return 1
+	}
+	return 1000
 }
 
 // begin starts a member's next transaction, or its preparation before the first one.
@@ -226,6 +247,9 @@ func (l *loop) advance(m *member) error {
 	if l.measure {
 		l.done++
 		l.times.add(time.Since(m.began))
+	}
+	if l.pace != nil {
+		return l.pace.again(l, m)
 	}
 	if len(l.waiting) > 0 {
 		l.waiting = append(l.waiting, m)

@@ -55,7 +55,10 @@ func (wait) Temporary() bool { return true }
 // cache, so that every handshake is a full one.
 var tlsConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
 
-func (c *client) startTLS() error {
+// classicTLS is the same without ML-KEM.
+var classicTLS = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, CurvePreferences: []tls.CurveID{tls.X25519}}
+
+func (c *client) startTLS(o *Options) error {
 	if _, err := c.raw.Write(pgmsg.AppendSSLRequest(nil)); err != nil {
 		return err
 	}
@@ -67,7 +70,11 @@ func (c *client) startTLS() error {
 		return fmt.Errorf("the answer to SSLRequest is %q", answer)
 	}
 	c.via = &pipe{Conn: c.raw}
-	c.tls = tls.Client(c.via, tlsConfig)
+	cfg := tlsConfig
+	if o.X25519 {
+		cfg = classicTLS
+	}
+	c.tls = tls.Client(c.via, cfg)
 	return c.tls.Handshake()
 }
 

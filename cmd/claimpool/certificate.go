@@ -92,6 +92,8 @@ func loadCertificate(files config.TLS) (*loadedCertificate, error) {
 		NextProtos:   []string{startup.ALPN},
 		// Small records at the start of a connection are for browsers; here they only cost.
 		DynamicRecordSizingDisabled: true,
+		// As PostgreSQL: libpq resumes no session, and a session that is resumed would not look at a certificate again.
+		SessionTicketsDisabled: true,
 	}}
 	if files.MinVersion == "1.3" {
 		next.tls.MinVersion = tls.VersionTLS13
