@@ -22,6 +22,7 @@ type settings struct {
 	targets   []string
 	builds    []build // of claimpool
 	pgbouncer string  // its program
+	postgres  int     // major version of PostgreSQL; 0: the newest of the system
 	extra     []string
 	trials    []string
 	clients   []int

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -43,6 +44,20 @@ var handovers = []handover{
 	{"sql", "claimpool", "identity", "account", 1},
 	{"sql", "claimpool", "identity", "account", 10},
 	{"sql", "claimpool", "identity", "account", 200},
+	{"pgbench -N, reset", "pgbouncer-reset", "bench", "update", 0},
+	{"pgbench -N, native", "claimpool", "native", "update", 1},
+	{"pgbench -N, native", "claimpool", "native", "update", 200},
+}
+
+// goals are pairs of lines that are compared round by round: on a machine whose speed changes, their medians alone say little.
+var goals = []struct{ what, line, against string }{
+	{"native: 200 identities against one", "native claimpool 200", "native claimpool 1"},
+	{"native: 10 identities against one", "native claimpool 10", "native claimpool 1"},
+	{"native: 200 identities against PgBouncer with resets", "native claimpool 200", "reset always pgbouncer-reset 0"},
+	{"native: 200 identities against clients that bring claims", "native claimpool 200", "clients bring claims pgbouncer 0"},
+	{"sql: 200 identities against one", "sql claimpool 200", "sql claimpool 1"},
+	{"pgbench -N: 200 identities against one", "pgbench -N, native claimpool 200", "pgbench -N, native claimpool 1"},
+	{"pgbench -N: 200 identities against PgBouncer with resets", "pgbench -N, native claimpool 200", "pgbench -N, reset pgbouncer-reset 0"},
 }
 
 // handoverClients is how many clients log in: as many as there are identities at most. Only some have a transaction at a time.
@@ -58,10 +73,16 @@ func runHandover(args []string, out io.Writer) error {
 	f.DurationVar(&s.warmup, "warmup", 500*time.Millisecond, "time before measuring, per run")
 	f.DurationVar(&s.time, "time", 3*time.Second, "time to measure, per run")
 	f.IntVar(&s.pool, "pool", 10, "server connections")
+	f.IntVar(&s.postgres, "postgres", 0, "major `version` of PostgreSQL; the newest of the system by default")
 	active := f.Int("active", 64, "clients that have a transaction at the same time")
 	f.StringVar(&s.history, "history", "", "`file` to append the results to")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder with configurations and logs, and say where it is")
+	only := f.String("only", "", "regular expression of the lines to measure, as \"native claimpool 200\"; all by default")
 	if err := f.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := chooseHandovers(*only)
+	if err != nil {
 		return err
 	}
 	ctx, stop, err := s.begin(*path)
@@ -78,16 +99,55 @@ func runHandover(args []string, out io.Writer) error {
 		machine(), commit(), b.about, s.pool, *active, handoverClients, s.rounds, s.time)
 	fmt.Fprintf(out, "%-20s %-15s %10s %8s %17s %8s %8s %11s %11s\n", "context", "target", "identities", "tps", "", "p50 µs", "p99 µs",
 		"proxy µs/tx", "server µs/tx")
-	runs, err := b.handOver(ctx, *active)
+	runs, err := b.handOver(ctx, chosen, *active)
 	if err != nil {
 		return err
 	}
-	for i, h := range handovers {
+	for i, h := range chosen {
 		if err := h.report(out, s, b, *active, runs[i]); err != nil {
 			return err
 		}
 	}
+	reportGoals(out, chosen, runs)
 	return nil
+}
+
+// reportGoals prints the throughput of lines against that of others in the same round.
+func reportGoals(out io.Writer, chosen []handover, runs [][]*load.Result) {
+	find := func(line string) int {
+		return slices.IndexFunc(chosen, func(h handover) bool { return h.String() == line })
+	}
+	fmt.Fprintf(out, "\n%-60s %6s\n", "transactions per second, round by round", "ratio")
+	for _, g := range goals {
+		line, against := find(g.line), find(g.against)
+		if line < 0 || against < 0 {
+			continue
+		}
+		var ratios []float64
+		for i, r := range runs[line] {
+			ratios = append(ratios, tpsOf(r)/tpsOf(runs[against][i]))
+		}
+		fmt.Fprintf(out, "%-60s %6.2f (%.2f-%.2f)\n", g.what, median(ratios), slices.Min(ratios), slices.Max(ratios))
+	}
+}
+
+func (h handover) String() string { return fmt.Sprintf("%s %s %d", h.name, h.target, h.identities) }
+
+// chooseHandovers gives the lines that fit a regular expression.
+func chooseHandovers(only string) (chosen []handover, err error) {
+	fits, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	for _, h := range handovers {
+		if fits.MatchString(h.String()) {
+			chosen = append(chosen, h)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("-only %q: there is no such line; the first is %q", only, handovers[0])
+	}
+	return chosen, nil
 }
 
 // begin makes ready for a comparison with one build of claimpool. The context ends with an interrupt.
@@ -105,14 +165,14 @@ func (s *settings) begin(path string) (ctx context.Context, stop func(), err err
 }
 
 // handOver runs all lines in turn, and that again for every round. Who begins changes from round to round.
-func (b *stage) handOver(ctx context.Context, active int) ([][]*load.Result, error) {
-	runs := make([][]*load.Result, len(handovers))
+func (b *stage) handOver(ctx context.Context, chosen []handover, active int) ([][]*load.Result, error) {
+	runs := make([][]*load.Result, len(chosen))
 	for round := range b.s.rounds {
-		for i := range handovers {
-			i = (round + i) % len(handovers)
-			r, err := b.serve(ctx, handovers[i], active)
+		for i := range chosen {
+			i = (round + i) % len(chosen)
+			r, err := b.serve(ctx, chosen[i], active)
 			if err != nil {
-				return nil, fmt.Errorf("%s, %s, %d identities: %w", handovers[i].name, handovers[i].target, handovers[i].identities, err)
+				return nil, fmt.Errorf("%s: %w", chosen[i], err)
 			}
 			runs[i] = append(runs[i], r)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/claimpool/claimpool/cluster"
@@ -33,11 +34,11 @@ func (b *stage) openHandover(ctx context.Context) (err error) {
 	if err := b.prepare(); err != nil {
 		return err
 	}
-	found := cluster.Find()
-	if len(found) == 0 {
-		return fmt.Errorf("no PostgreSQL server found: sh scripts/setup.sh test")
+	installed, err := installation(b.s.postgres)
+	if err != nil {
+		return err
 	}
-	library, err := b.buildExtension(ctx, found[0])
+	library, err := b.buildExtension(ctx, installed)
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (b *stage) openHandover(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	options := cluster.Options{Installation: found[0], HBA: "host all all 127.0.0.0/8 trust\nlocal all all trust\n"}
+	options := cluster.Options{Installation: installed, HBA: "host all all 127.0.0.0/8 trust\nlocal all all trust\n"}
 	if b.real, err = cluster.Start(ctx, options); err != nil {
 		return err
 	}
@@ -68,14 +69,43 @@ func (b *stage) openHandover(ctx context.Context) (err error) {
 	return nil
 }
 
-// buildExtension compiles the extension for an installation that has its headers beside it.
-func (b *stage) buildExtension(ctx context.Context, inst cluster.Installation) (string, error) {
-	headers, err := output(exec.CommandContext(ctx, filepath.Join(inst.BinDir, "pg_config"), "--includedir-server"))
+// installation finds PostgreSQL's programs of a major version, also where scripts/setup.sh puts them, or the system's newest.
+func installation(major int) (cluster.Installation, error) {
+	found := cluster.Find()
+	if major != 0 {
+		found = cluster.Find(".cache/postgresql/*/bin")
+		found = slices.DeleteFunc(found, func(i cluster.Installation) bool { return i.Major != major })
+	}
+	if len(found) == 0 {
+		return cluster.Installation{}, fmt.Errorf("no PostgreSQL server found: sh scripts/setup.sh test")
+	}
+	return found[0], nil
+}
+
+// headers is the folder of an installation's headers: of those that scripts/setup.sh has fetched, or its own.
+func headers(ctx context.Context, inst cluster.Installation) (string, error) {
+	fetched, err := filepath.Abs(fmt.Sprintf(".cache/headers/%d", inst.Major))
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(fetched); err == nil {
+		return fetched, nil
+	}
+	own, err := output(exec.CommandContext(ctx, filepath.Join(inst.BinDir, "pg_config"), "--includedir-server"))
 	if err != nil {
 		return "", fmt.Errorf("find the headers of %s: %w: install its development package", inst, err)
 	}
+	return strings.TrimSpace(string(own)), nil
+}
+
+// buildExtension compiles the extension for an installation that has its headers beside it.
+func (b *stage) buildExtension(ctx context.Context, inst cluster.Installation) (string, error) {
+	include, err := headers(ctx, inst)
+	if err != nil {
+		return "", err
+	}
 	library := filepath.Join(b.dir, "claimpool.so")
-	_, err = output(exec.CommandContext(ctx, filepath.Join(extensionDir, "test", "build.sh"), strings.TrimSpace(string(headers)), library))
+	_, err = output(exec.CommandContext(ctx, filepath.Join(extensionDir, "test", "build.sh"), include, library))
 	if err != nil {
 		return "", fmt.Errorf("build the extension: %w", err)
 	}

@@ -45,6 +45,7 @@ var workloads = []workload{
 	{name: "account", about: "one row of pgbench's accounts by its key, as pgbench -S does; each client has a row of its own", prepared: account(false)},
 	{name: "account-context", about: "the same by a client that brings its claims along: BEGIN, set_config, select, COMMIT: four round trips",
 		prepared: account(true)},
+	{name: "update", about: "pgbench -N: BEGIN, UPDATE, SELECT, INSERT, COMMIT on an account of its own: five round trips", prepared: update},
 	{name: "download", about: "1 MB of result in rows of 1 kB",
 		steps: []step{query(fmt.Sprintf("select repeat('x', %d) from generate_series(1, %d)", rowSize, rowCount))}},
 	{name: "upload", about: "COPY FROM STDIN of 1 MB in rows of 1 kB",
@@ -100,6 +101,16 @@ func account(claims bool) func(i int) ([]byte, []step) {
 		}
 		return nil, steps
 	}
+}
+
+// update is pgbench's transaction without the tables that all clients write to, where they would wait for each other.
+func update(i int) ([]byte, []step) {
+	aid := 1 + i*7919%100_000
+	return nil, []step{query("begin"),
+		query(fmt.Sprintf("update pgbench_accounts set abalance = abalance + %d where aid = %d", i-100, aid)),
+		query(fmt.Sprintf("select abalance from pgbench_accounts where aid = %d", aid)),
+		query(fmt.Sprintf("insert into pgbench_history (tid, bid, aid, delta, mtime) values (%d, 1, %d, %d, current_timestamp)", 1+i%10, aid, i-100)),
+		query("commit")}
 }
 
 func upload() []byte {

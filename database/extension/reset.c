@@ -22,6 +22,7 @@
 #include "storage/lock.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/plancache.h"
 #include "utils/portal.h"
 #include "utils/timeout.h"
@@ -138,16 +139,51 @@ reseed(void)
 						Float8GetDatum((double) (bits >> 11) / (double) (UINT64CONST(1) << 53)));
 }
 
-/* Is the setting what it was when the connection began? */
-static bool
-is_reset(const char *setting)
-{
-	const char *value = GetConfigOption(setting, false, false);
-	const char *initial = GetConfigOptionResetString(setting);
+#if PG_VERSION_NUM < 190000
+typedef struct config_string Setting;
 
+/* PostgreSQL's record of a text setting of its own, which is there for good. */
+static Setting *
+find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return (Setting *) find_option(name, false, false, ERROR);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(settings[i]->name, name) == 0)
+			return (Setting *) settings[i];
+	elog(ERROR, "unrecognized configuration parameter \"%s\"", name);
+#endif
+}
+
+/*
+ * Is the setting what it was when the connection began?  To look it up by its
+ * name at each hand-over would be a good part of what one costs.
+ */
+static bool
+is_reset(const char *name, Setting **setting)
+{
+	const char *value;
+	const char *initial;
+
+	if (*setting == NULL)
+		*setting = find_setting(name);
+	value = *(*setting)->variable;
+	initial = (*setting)->reset_val;
 	return value == initial ||
 		(value != NULL && initial != NULL && strcmp(value, initial) == 0);
 }
+#else
+typedef void Setting;
+
+static bool
+is_reset(const char *name, Setting **setting)
+{
+	return false;				/* nobody has looked at this version yet */
+}
+#endif
 
 /*
  * Back to the session's user, and to the role that the startup packet pinned,
@@ -161,10 +197,13 @@ reset_roles(void)
 	static Oid	session_user = InvalidOid;
 	static Oid	role = InvalidOid;
 	static Oid	user = InvalidOid;
+	static Setting *authorization_setting = NULL;
+	static Setting *role_setting = NULL;
 
 	if (OidIsValid(user) && GetSessionUserId() == session_user &&
 		GetCurrentRoleId() == role && GetUserId() == user &&
-		is_reset("session_authorization") && is_reset("role"))
+		is_reset("session_authorization", &authorization_setting) &&
+		is_reset("role", &role_setting))
 		return;
 	SetPGVariable("session_authorization", NIL, false);
 	SetPGVariable("role", NIL, false);
