@@ -33,8 +33,8 @@ func (r *Relay) FromClient(b []byte) (n int, terminate bool, err error) {
 		if r.ours != nil && (typ == wire.MsgQuery || typ == wire.MsgParse) && r.stop(typ, b[n+wire.HeaderLen:], size) {
 			return n, false, nil
 		}
-		if r.maybe > 0 && r.unsynced && !data(typ) && typ != wire.MsgSync { // skipped, or not: that depends on what is not known
-			r.unsure, r.maybe = true, 0
+		if r.maybe|r.swallowed > 0 && r.unsynced && own(typ) {
+			r.mixed()
 		}
 		if r.Holds() && !data(typ) {
 			r.held = true
@@ -79,6 +79,9 @@ func (r *Relay) request(typ byte, size int) bool {
 		r.unsure = r.unsure || r.copyIn
 		r.unsynced = true
 		r.executed = r.executed || typ == wire.MsgExecute
+		if r.ahead.ends > 0 && typ == wire.MsgExecute {
+			r.spoil()
+		}
 		if typ == wire.MsgParse || typ == wire.MsgClose {
 			r.acks++
 		}
@@ -87,7 +90,9 @@ func (r *Relay) request(typ byte, size int) bool {
 			r.unsynced = true // malformed: an error of the extended protocol, and the server waits for Sync
 		}
 	case wire.MsgCopyDone, wire.MsgCopyFail:
-		r.early = r.early || (!r.copyIn && r.Busy())
+		if !r.copyIn && r.Busy() {
+			r.endAhead()
+		}
 		r.copyIn = false
 	case wire.MsgCopyData:
 	default:

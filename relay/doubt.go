@@ -32,24 +32,46 @@ func (r *Relay) Probe(dst []byte) []byte {
 
 // doubting reports whether the next request has to wait until it is known what the server owes.
 func (r *Relay) doubting() bool {
-	return !r.unsure && (r.probe != noProbe || r.maybe > 0 && r.due > 0)
+	return !r.unsure && (r.probe != noProbe || r.ahead.ends > 0 && !r.unsynced || r.due > 0 && (r.maybe > 0 || r.swallowed > 0 && !r.copyIn))
 }
 
 // probed takes a reply while a probe is under way. ours says that the reply is to be dropped.
-func (r *Relay) probed(b []byte, typ byte) (reply Reply, ours bool) {
+func (r *Relay) probed(b []byte, typ byte, size int) (reply Reply, ours bool, err error) {
 	switch {
+	case typ == wire.MsgErrorResponse:
+		return r.probeFailed(b, size)
 	case r.probe == probeSent && typ == wire.MsgCloseComplete:
 		r.probe = probeClosed
-		return Reply{Drop: wire.HeaderLen, Done: len(b) == wire.HeaderLen}, true
+		return Reply{Drop: wire.HeaderLen, Done: len(b) == wire.HeaderLen}, true, nil
 	case r.probe == probeClosed && typ == wire.MsgReadyForQuery && len(b) <= wire.HeaderLen:
-		return Reply{Done: true}, true
+		return Reply{Done: true}, true, nil
 	case r.probe == probeClosed && typ == wire.MsgReadyForQuery:
 		r.probe, r.maybe = noProbe, 0
 		r.due--
 		r.book.Ready(r.answered)
 		r.answered++
 		r.acked = 0
-		return Reply{Drop: wire.HeaderLen + 1, Done: len(b) == wire.HeaderLen+1}, true
+		return Reply{Drop: wire.HeaderLen + 1, Done: len(b) == wire.HeaderLen+1}, true, nil
 	}
-	return Reply{}, false
+	return Reply{}, false, nil
+}
+
+// probeFailed takes an error in the place of CloseComplete: a cancel request of somebody else may have hit the question. FATAL is for
+// the client.
+func (r *Relay) probeFailed(b []byte, size int) (reply Reply, ours bool, err error) {
+	whole := wire.HeaderLen + size
+	switch {
+	case size > maxWhole:
+		return Reply{}, true, wire.ErrLength
+	case len(b) < whole:
+		return Reply{Done: true}, true, nil
+	}
+	if r.failed(b[wire.HeaderLen:whole]); r.fatal {
+		return Reply{}, false, nil
+	}
+	if r.probe != probeSent || r.InTransaction() {
+		return Reply{}, true, violation("unexpected error from server")
+	}
+	r.probe = probeClosed
+	return Reply{Drop: whole, Done: len(b) == whole}, true, nil
 }

@@ -1,6 +1,9 @@
 package relay
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestFailedCopyIsResolved: behind a COPY that has failed, whose Sync may have been ignored or not, a question finds out which, and the
 // client sees neither the question nor the answer to it.
@@ -17,6 +20,9 @@ func TestFailedCopyIsResolved(t *testing.T) {
 		{"two were ignored", []string{copyFails, "<1:|2:|G:", ">S:|d:|c:|S:", "<E:\x00|Z:I"}, "3:|Z:I", ""},
 		{"one of two was", []string{copyFails, "<1:|2:|G:", ">S:|d:|c:|S:", "<E:\x00|Z:I"}, "Z:I|3:|Z:I", "Z:I"},
 		{"none of two was", []string{copyFails, "<1:|2:|G:", ">S:|d:|c:|S:", "<E:\x00|Z:I"}, "Z:I|Z:I|3:|Z:I", "Z:I|Z:I"},
+		{"all sent at once, ignored", []string{copyFails, ">d:|c:", "<1:|2:|G:", ">S:", "<E:\x00|Z:I"}, "3:|Z:I", ""},
+		{"all sent at once, answered", []string{copyFails, ">d:|c:", "<1:|2:|G:", ">S:", "<E:\x00|Z:I"}, "Z:I|3:|Z:I", "Z:I"},
+		{"somebody cancels the question", []string{copyFails, "<1:|2:|G:", ">d:|c:|S:", "<E:\x00|Z:I"}, "Z:I|E:VERROR\x00\x00|Z:I", "Z:I"},
 		{"in a transaction that has failed", []string{copyFails, "<1:|2:|G:", ">c:|S:", "<E:\x00|Z:E"}, "3:|Z:E", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -69,15 +75,54 @@ func seen(t *testing.T, r *Relay, b []byte, chunk int) (out []byte) {
 	return out
 }
 
-// TestNobodyWaitsWhereNothingIsSure: a client sends a Query into its own COPY, which fails: whether that is answered nobody can tell, so
-// nothing is held for the answer, and the server is closed behind its client.
+// TestNobodyWaitsWhereNothingIsSure: where nobody can tell what is answered, nothing is held for the answer, no question finds it out,
+// and the server is closed behind its client.
 func TestNobodyWaitsWhereNothingIsSure(t *testing.T) {
-	var r Relay
-	r.Begin(false, false)
-	if err := play(t, &r, []string{">P:|B:|E:", "<1:|2:|G:", ">S:|Q:", "<E:\x00"}); err != nil {
-		t.Fatal(err)
+	for name, lines := range map[string][]string{
+		"a Query into its own COPY":                        {">P:|B:|E:", "<1:|2:|G:", ">S:|Q:", "<E:\x00"},
+		"a Parse behind the end of a COPY that has failed": {">P:|B:|E:|S:|d:|c:", "<1:|2:|G:", ">P:|S:", "<E:\x00|Z:I"},
+		"a second Execute behind the end of a COPY":        {">P:|B:|E:|d:|c:|E:|S:", "<1:|2:|G:", "<E:\x00|Z:I"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r Relay
+			r.Begin(false, false)
+			if err := play(t, &r, lines); err != nil {
+				t.Fatal(err)
+			}
+			if r.Holds() || r.Doubtful() || !r.Unsure() || r.Over() {
+				t.Errorf("holds %v, doubtful %v, unsure %v, over %v", r.Holds(), r.Doubtful(), r.Unsure(), r.Over())
+			}
+		})
 	}
-	if r.Holds() || r.Doubtful() || !r.Unsure() || r.Over() {
-		t.Errorf("holds %v, doubtful %v, unsure %v, over %v", r.Holds(), r.Doubtful(), r.Unsure(), r.Over())
+}
+
+// TestErrorInTheMiddleOfAQuestion: an error that is nobody's is the end of the server; FATAL is for the client.
+func TestErrorInTheMiddleOfAQuestion(t *testing.T) {
+	const doubt = ">P:|B:|E:|S:"
+	for name, test := range map[string]struct{ status, reply, sees string }{
+		"FATAL":                       {"I", "E:VFATAL\x00\x00", "E:VFATAL\x00\x00"},
+		"in a transaction":            {"T", "E:VERROR\x00\x00", ""},
+		"behind the answer":           {"I", "3:|E:VERROR\x00\x00", ""},
+		"longer than any that is one": {"I", "E:" + strings.Repeat("x", maxWhole+1), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r Relay
+			r.Begin(false, false)
+			if err := play(t, &r, []string{doubt, "<1:|2:|G:", ">c:|S:", "<E:VERROR\x00\x00|Z:" + test.status}); err != nil {
+				t.Fatal(err)
+			}
+			r.Probe(nil)
+			b, sees := stream(test.reply), []byte{}
+			var err error
+			for len(b) > 0 && err == nil {
+				var reply Reply
+				reply, err = r.FromServer(b)
+				sees = append(sees, b[:reply.Forward]...)
+				b = b[reply.Forward+reply.Drop:]
+			}
+			if string(sees) != string(stream(test.sees)) || (err == nil) != (name == "FATAL") || r.Over() {
+				t.Errorf("the client sees %q, %v, over %v", sees, err, r.Over())
+			}
+		})
 	}
 }

@@ -10,7 +10,9 @@ import (
 const maxFences = 64
 
 // Fenceable reports whether the request that is held may follow at once, behind a fence.
-func (r *Relay) Fenceable() bool { return r.Holds() && !r.doubting() && r.fences < maxFences }
+func (r *Relay) Fenceable() bool {
+	return r.Holds() && !r.doubting() && !r.early && r.fences < maxFences
+}
 
 // Fence notes that the context is being installed once more, by one FunctionCall in front of the request that was held: now
 // it does not matter what becomes of the requests before it. The reply is nobody's; where it is not what it must be, the

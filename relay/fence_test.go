@@ -131,3 +131,23 @@ func TestCopyInFrontOfAFence(t *testing.T) {
 		t.Error("COPY goes on")
 	}
 }
+
+// Behind a COPY whose end was sent ahead with it no fence goes before it is known whether it has begun.
+func TestNoFenceBehindACopySentAhead(t *testing.T) {
+	const batch = "P:\x00copy\x00\x00\x00|B:\x00\x00\x00\x00\x00\x00\x00\x00|E:\x00\x00\x00\x00\x00|"
+	for name, sent := range map[string]string{
+		"Sync behind it":     batch + "c:|S:",
+		"two ends":           batch + "c:|c:|S:",
+		"Sync in front":      batch + "S:|c:",
+		"by Query":           "Q:copy\x00|c:",
+		"by Query, two ends": "Q:copy\x00|c:|c:",
+	} {
+		r := &Relay{}
+		r.Begin(false, true)
+		b := stream(sent + "|Q:b\x00")
+		n, _, err := r.FromClient(b)
+		if want := stream(sent); err != nil || n != len(want) || !r.Held() || r.Fenceable() {
+			t.Errorf("%s: %d of %d bytes, %v, fenceable %v", name, n, len(want), err, r.Fenceable())
+		}
+	}
+}

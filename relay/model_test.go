@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -13,13 +14,24 @@ type lease struct {
 	t      *rapid.T
 	relay  Relay
 	server postgres
-	toSend []byte // the client's bytes that the relay has not taken yet
-	inWire []byte // bytes that are on their way to the server
-	answer []byte // the server's bytes that the relay has not taken yet
-	heard  []byte // the types of the messages that have reached the client
-	failed bool   // the relay has given up: the server is closed
-	sane   bool   // the client does nothing that makes anybody unsure
+	toSend []byte   // the client's bytes that the relay has not taken yet
+	inWire []byte   // bytes that are on their way to the server
+	answer []byte   // the server's bytes that the relay has not taken yet
+	heard  []byte   // what has reached the client
+	alone  postgres // what the client would have to itself: it has the same messages, and nothing of the proxy's
+	failed bool     // the relay has given up: the server is closed
+	killed bool     // by somebody else, at a moment of his choice
+	sane   bool     // the client does nothing that makes anybody unsure
+	fences bool     // what is held follows behind a fence, where it may
 	log    []string
+}
+
+func newLease(t *rapid.T, old, sane bool) *lease {
+	l := &lease{t: t, sane: sane, server: postgres{status: 'I', old: old}, alone: postgres{status: 'I', old: old}}
+	single := rapid.Bool().Draw(t, "single")
+	l.fences = single && rapid.Bool().Draw(t, "fences")
+	l.relay.Begin(false, single)
+	return l
 }
 
 func (l *lease) note(format string, args ...any) { l.log = append(l.log, fmt.Sprintf(format, args...)) }
@@ -27,18 +39,38 @@ func (l *lease) note(format string, args ...any) { l.log = append(l.log, fmt.Spr
 // send gives the client's next message to the relay, in pieces or not.
 func (l *lease) send(typ byte, body string) {
 	l.note("client %c %q", typ, body)
-	l.toSend = append(l.toSend, message{typ, body}.bytes()...)
+	l.write(message{typ, body})
 	l.push(len(l.toSend))
+}
+
+// write puts a message behind what the client has to send.
+func (l *lease) write(m message) {
+	l.toSend = append(l.toSend, m.bytes()...)
+	l.alone.in = append(l.alone.in, m)
+	for l.alone.step() {
+	}
 }
 
 // push shows the relay the first n bytes of what the client has sent, and carries on what it forwards.
 func (l *lease) push(n int) {
-	used, terminate, err := l.relay.FromClient(l.toSend[:n])
-	if used < 0 || used > n || terminate || err != nil {
-		l.t.Fatalf("%d of %d bytes used, terminate %v, %v", used, n, terminate, err)
+	for again := true; again; {
+		used, terminate, err := l.relay.FromClient(l.toSend[:n])
+		if used < 0 || used > n || terminate || err != nil {
+			l.t.Fatalf("%d of %d bytes used, terminate %v, %v", used, n, terminate, err)
+		}
+		l.inWire = append(l.inWire, l.toSend[:used]...)
+		l.toSend, n = l.toSend[used:], n-used
+		if again = l.relay.Held() && l.fences && l.relay.Fenceable(); again {
+			l.note("fence")
+			l.relay.Fence()
+			l.inWire = append(l.inWire, message{wire.MsgFunctionCall, ""}.bytes()...)
+		}
 	}
-	l.inWire = append(l.inWire, l.toSend[:used]...)
-	l.toSend = l.toSend[used:]
+	l.arrive()
+}
+
+// arrive hands the server the whole messages that are on their way.
+func (l *lease) arrive() {
 	for {
 		typ, size, ok, _ := wire.Header(l.inWire)
 		if !ok || len(l.inWire) < wire.HeaderLen+size {
@@ -77,6 +109,11 @@ func (l *lease) deliver(n int) {
 		}
 	}
 	l.answer = l.answer[used:]
+	if l.relay.Doubtful() {
+		l.note("question")
+		l.inWire = l.relay.Probe(l.inWire)
+		l.arrive()
+	}
 	l.check()
 }
 
@@ -85,28 +122,34 @@ func (l *lease) check() {
 	if l.failed {
 		return
 	}
+	if !l.killed && !bytes.HasPrefix(l.alone.out, l.heard) {
+		l.t.Fatalf("the client hears\n%q\nand from PostgreSQL alone\n%q\n%q", l.heard, l.alone.out, l.log)
+	}
 	silent := len(l.answer)+len(l.server.out)+len(l.inWire) == 0
 	if over := l.relay.Over(); over && !(silent && l.server.idle()) {
 		l.t.Fatalf("over, but the server is %+v, %d bytes wait for the client\n%q", l.server, len(l.answer)+len(l.server.out), l.log)
 	} else if !over && silent && l.server.idle() && !l.relay.Unsure() {
 		l.t.Fatalf("not over, but the server is idle: %+v\n%q", l.relay, l.log)
 	}
-	if l.sane && l.relay.Unsure() {
+	if l.sane && l.relay.unsure {
 		l.t.Fatalf("unsure without a reason: %+v\n%q", l.relay, l.log)
 	}
 }
 
 // settle lets everything happen that is under way.
 func (l *lease) settle() {
-	for {
-		if len(l.toSend) > 0 {
-			l.push(len(l.toSend))
-		}
-		did := l.server.step()
+	for did := true; did && !l.failed; {
+		left := len(l.toSend) + len(l.answer)
+		l.push(len(l.toSend))
+		did = l.server.step() || len(l.server.out) > 0
 		l.deliver(1 << 20)
-		if l.failed || !did && len(l.server.out) == 0 {
-			return
-		}
+		did = did || len(l.toSend)+len(l.answer) < left
+	}
+	if n := len(l.toSend); n >= wire.HeaderLen && !l.failed && !l.server.closed {
+		l.t.Fatalf("%d bytes wait although nothing is under way: %+v\n%q", n, l.relay, l.log)
+	}
+	if !l.failed && !l.killed && !l.server.closed && !bytes.Equal(l.heard, l.alone.out) {
+		l.t.Fatalf("the client has heard\n%q\nand from PostgreSQL alone\n%q\n%q", l.heard, l.alone.out, l.log)
 	}
 }
 
@@ -116,9 +159,7 @@ var statements = rapid.StringOfN(rapid.SampledFrom([]rune("sssbbccrreoiIJX")), 0
 // answered everything, or says that it is unsure.
 func TestOverIsWhenPostgreSQLIsIdle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := &lease{t: t, server: postgres{status: 'I', old: rapid.Bool().Draw(t, "old")}}
-		single := rapid.Bool().Draw(t, "single")
-		l.relay.Begin(false, single)
+		l := newLease(t, rapid.Bool().Draw(t, "old"), false)
 		types := rapid.SampledFrom([]byte("QQQPPBDEEESSSSCFHdddcccf"))
 		t.Repeat(map[string]func(*rapid.T){
 			"client": func(t *rapid.T) {
@@ -152,7 +193,7 @@ func TestOverIsWhenPostgreSQLIsIdle(t *testing.T) {
 					l.send(wire.MsgExecute, kind)
 				}
 				for range rapid.IntRange(1, 8).Draw(t, "steps") {
-					switch step := rapid.SampledFrom([]byte("SSdccfQ12222")).Draw(t, "step"); step {
+					switch step := rapid.SampledFrom([]byte("SSSddcccfQEP12222")).Draw(t, "step"); step {
 					case '1':
 						l.note("server")
 						l.server.step()
@@ -168,6 +209,7 @@ func TestOverIsWhenPostgreSQLIsIdle(t *testing.T) {
 			"killed": func(t *rapid.T) {
 				if rapid.IntRange(0, 9).Draw(t, "really") == 0 {
 					l.note("killed")
+					l.killed = true
 					l.server.fatal()
 					l.deliver(1 << 20)
 				}
@@ -175,7 +217,7 @@ func TestOverIsWhenPostgreSQLIsIdle(t *testing.T) {
 			"part of a message": func(t *rapid.T) {
 				l.note("client, partly")
 				m := rapid.SampledFrom([]message{{wire.MsgQuery, "sbc"}, {wire.MsgCopyData, "row\n"}}).Draw(t, "message")
-				l.toSend = append(l.toSend, m.bytes()...)
+				l.write(m)
 				l.push(rapid.IntRange(0, len(l.toSend)).Draw(t, "n"))
 			},
 			"server": func(*rapid.T) {
@@ -202,8 +244,7 @@ func TestOverIsWhenPostgreSQLIsIdle(t *testing.T) {
 func TestOrdinaryClientsAreNeverUnsure(t *testing.T) {
 	plain := rapid.StringOfN(rapid.SampledFrom([]rune("sssbbccrreo")), 0, 4, -1)
 	rapid.Check(t, func(t *rapid.T) {
-		l := &lease{t: t, sane: true, server: postgres{status: 'I'}}
-		l.relay.Begin(false, false)
+		l := newLease(t, false, true)
 		batch := func(execute string) {
 			l.send(wire.MsgParse, rapid.SampledFrom([]string{"", "", "", "e"}).Draw(t, "parse"))
 			l.send(wire.MsgBind, "")
@@ -263,6 +304,14 @@ func TestOrdinaryClientsAreNeverUnsure(t *testing.T) {
 					l.send(wire.MsgSync, "")
 				}
 				l.settle()
+			},
+			"COPY by Execute, all in one write": func(t *rapid.T) {
+				batch(rapid.SampledFrom([]string{"i", "I", "J", "e", "s"}).Draw(t, "copy"))
+				if rapid.Bool().Draw(t, "sync") {
+					l.send(wire.MsgSync, "")
+				}
+				rows()
+				l.send(wire.MsgSync, "")
 			},
 			"COPY by Execute and Flush": func(t *rapid.T) {
 				l.settle()

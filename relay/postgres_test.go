@@ -107,7 +107,12 @@ func (p *postgres) command(m message) {
 		p.run(m.body, false)
 	case wire.MsgFunctionCall:
 		p.dirty = false
-		if m.body == "e" || p.status == 'E' {
+		if p.status == 'E' {
+			p.say(wire.MsgErrorResponse, "SFEHLER\x00VERROR\x00C25P02\x00Mcurrent transaction is aborted\x00\x00")
+			p.ready()
+			return
+		}
+		if m.body == "e" {
 			p.fail(false)
 			return
 		}

@@ -33,8 +33,10 @@ type Relay struct {
 	unsynced   bool // extended-protocol messages were sent after the last Sync
 	executed   bool // an Execute was among them: the transaction may have ended
 	copyIn     bool // the server expects COPY data
-	early      bool // the end of a COPY was sent before the server had said that one begins
+	early      bool // the end of a COPY was sent before the server had said that one begins, and ahead does not tell of it
+	ahead      ahead
 	swallowed  int  // Syncs that were sent and COPY ignores, unless it fails before it gets there
+	behind     bool // messages were sent between the end of that COPY and the next Sync
 	maybe      int  // those of a COPY that has failed: each may be answered
 	probe      uint8
 	dropping   bool // the server's message under way is not forwarded

@@ -64,7 +64,7 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 			if size <= maxTag {
 				r.completed(b[n+wire.HeaderLen : n+wire.HeaderLen+size])
 			}
-			r.copyIn, r.swallowed = false, 0 // a COPY has read all up to CopyDone
+			r.copyEnds()
 		case wire.MsgParseComplete, wire.MsgCloseComplete:
 			reply, stop, err := r.acknowledged(b, n, typ, size)
 			if stop || err != nil {
@@ -93,7 +93,7 @@ func (r *Relay) FromServer(b []byte) (Reply, error) {
 
 // asked looks at a message behind n bytes that may answer a question of the proxy's own. stop means that FromServer gives the reply.
 func (r *Relay) asked(b []byte, n int, typ byte, size int) (reply Reply, stop bool, err error) {
-	probed := r.probe != noProbe && (typ == wire.MsgCloseComplete || typ == wire.MsgReadyForQuery)
+	probed := r.probe != noProbe && (typ == wire.MsgCloseComplete || typ == wire.MsgReadyForQuery || typ == wire.MsgErrorResponse)
 	switch {
 	case !r.fencing && !probed:
 		return Reply{}, false, nil
@@ -103,8 +103,7 @@ func (r *Relay) asked(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		reply, err = r.fenced(b, typ, size)
 		return reply, true, err
 	}
-	reply, stop = r.probed(b, typ)
-	return reply, stop, nil
+	return r.probed(b, typ, size)
 }
 
 // maxTag is longer than any command tag.
@@ -153,6 +152,7 @@ func (r *Relay) ready(status byte) error {
 	r.book.Ready(r.answered)
 	r.answered++
 	r.acked = 0
+	r.past()
 	if status == wire.StatusIdle {
 		r.ended++
 	}
@@ -194,11 +194,7 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		if size <= maxWhole && !whole {
 			return Reply{Forward: n, Done: true}, true, nil
 		}
-		if r.copyIn || r.swallowed > 0 {
-			r.maybe += r.swallowed // nobody can tell yet whether the COPY failed before that Sync or behind it
-			r.swallowed = 0
-		}
-		r.copyIn = false
+		r.copyFails()
 		if size > maxWhole {
 			return Reply{}, false, nil
 		}
@@ -212,10 +208,9 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 			return Reply{Forward: n, Drop: end - n, Instead: e, Done: len(b) == end}, true, nil
 		}
 	case wire.MsgCopyInResponse:
-		if r.fences > 0 { // the server takes the fence for COPY data that it does not know
+		if r.copyBegins() {
 			return Reply{Forward: n}, true, violation("request behind a COPY that had not begun")
 		}
-		r.copyBegins()
 	case wire.MsgNoticeResponse, wire.MsgCopyOutResponse, wire.MsgCopyDone, wire.MsgBindComplete, wire.MsgNoData,
 		wire.MsgParameterDescription, wire.MsgPortalSuspended,
 		wire.MsgEmptyQueryResponse, wire.MsgFunctionCallResponse:
@@ -225,23 +220,6 @@ func (r *Relay) other(b []byte, n int, typ byte, size int) (reply Reply, stop bo
 		return Reply{Forward: n}, true, violation("unexpected message from server")
 	}
 	return Reply{}, false, nil
-}
-
-// copyBegins takes a CopyInResponse. From here to CopyDone or CopyFail the server ignores Sync, those that were sent
-// ahead included: libpq sends one behind the Execute that begins the COPY.
-func (r *Relay) copyBegins() {
-	r.copyIn = true
-	switch {
-	case r.due == 0 && r.unsynced: // a batch with Flush in place of Sync
-	case r.due == 1 && !r.unsynced && !r.syncLast: // COPY by Query
-	case r.due == 1 && !r.unsynced && !r.early: // COPY by Execute, its Sync sent ahead: that one will not be answered
-		r.due = 0
-		r.unsynced = true
-		r.swallowed++
-		r.acks = r.acked
-	default:
-		r.unsure = true
-	}
 }
 
 // failed looks for FATAL and PANIC, after which the server closes the connection.

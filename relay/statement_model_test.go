@@ -19,6 +19,7 @@ type backendModel struct {
 	portal     string // the text that the one portal runs
 	status     byte
 	skip       bool
+	copying    string // the text of the COPY under way
 	in, out    []byte
 }
 
@@ -52,6 +53,9 @@ func (m *backendModel) take() {
 
 func (m *backendModel) message(typ byte, body string) {
 	switch {
+	case m.copying != "":
+		m.copyData(typ)
+		return
 	case typ == wire.MsgSync:
 		m.skip = false
 		m.reply('Z', string(m.status))
@@ -74,6 +78,8 @@ func (m *backendModel) message(typ byte, body string) {
 	}
 	before := len(m.out)
 	switch typ {
+	case wire.MsgCopyData, wire.MsgCopyDone, wire.MsgCopyFail: // of a COPY that did not begin, or has failed
+		return
 	case wire.MsgParse:
 		m.parse(body)
 	case wire.MsgBind:
@@ -94,7 +100,28 @@ func (m *backendModel) message(typ byte, body string) {
 	case wire.MsgExecute:
 		m.run(m.portal)
 	}
-	m.skip = before < len(m.out) && m.out[before] == 'E'
+	m.skip = before < len(m.out) && m.out[before] == 'E' || typ == wire.MsgExecute && m.portal == "copy early"
+}
+
+// copyData takes a message inside of COPY.
+func (m *backendModel) copyData(typ byte) {
+	text := m.copying
+	switch typ {
+	case wire.MsgSync, wire.MsgFlush:
+		return
+	case wire.MsgCopyData, wire.MsgCopyDone:
+		switch {
+		case text == "copy row":
+		case typ == wire.MsgCopyDone:
+			m.copying = ""
+			m.reply('C', "COPY\x00")
+			return
+		default:
+			return
+		}
+	}
+	m.copying, m.skip = "", true
+	m.fail("22P04", "")
 }
 
 const inFailed = "Mcurrent transaction is aborted, commands ignored until end of transaction block\x00"
@@ -141,6 +168,14 @@ func (m *backendModel) run(text string) {
 		clear(m.statements)
 	case text == "fail":
 		m.fail("22012", "")
+		return
+	case strings.HasPrefix(text, "copy"):
+		m.reply('G', "\x00\x00\x00")
+		if text == "copy early" {
+			m.fail("P0001", "")
+			return
+		}
+		m.copying = text
 		return
 	default:
 		m.reply('D', text)
@@ -273,6 +308,9 @@ func (w *statementWorld) deliver(s *connectionServer, n int) bool {
 		}
 	}
 	s.answer = s.answer[used:]
+	if s.relay.Doubtful() {
+		s.model.in = s.relay.Probe(s.model.in)
+	}
 	if c != nil {
 		w.over(s)
 	}
@@ -351,6 +389,27 @@ func TestStatementsAreAsInASessionOfOnesOwn(t *testing.T) {
 				c := client(t)
 				for range rapid.IntRange(1, 4).Draw(t, "messages") {
 					one(t, c)
+				}
+				w.send(c, wire.MsgSync, "")
+			},
+			"COPY, all in one write": func(t *rapid.T) {
+				c := client(t)
+				name := rapid.SampledFrom([]string{"k", ""}).Draw(t, "name")
+				text := rapid.SampledFrom([]string{"copy", "copy", "copy row", "copy early", "bad"}).Draw(t, "text")
+				w.send(c, wire.MsgParse, name+"\x00"+text+"\x00\x00\x00")
+				w.send(c, wire.MsgBind, "\x00"+name+"\x00\x00\x00\x00\x00\x00\x00")
+				w.send(c, wire.MsgExecute, "\x00\x00\x00\x00\x00")
+				ahead := rapid.Bool().Draw(t, "sync ahead")
+				if ahead {
+					w.send(c, wire.MsgSync, "")
+				}
+				w.send(c, wire.MsgCopyData, "row")
+				w.send(c, rapid.SampledFrom([]byte("ccf")).Draw(t, "end"), "")
+				if !ahead {
+					other := names.Draw(t, "other")
+					w.send(c, wire.MsgParse, other+"\x00"+texts.Draw(t, "text")+"\x00\x00\x00")
+					w.send(c, wire.MsgDescribe, "S"+other+"\x00")
+					w.send(c, wire.MsgClose, "Sk\x00")
 				}
 				w.send(c, wire.MsgSync, "")
 			},

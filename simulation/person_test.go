@@ -35,6 +35,7 @@ type person struct {
 type request struct {
 	tags []string // in the order in which their rows come
 	copy bool     // it may begin a COPY: drivers send nothing behind it
+	data bool     // its data were sent with it, and a Sync in front of them that is answered only if no COPY begins: the next request
 }
 
 func (p *person) String() string { return fmt.Sprintf("%s/%d", p.name, p.number) }
@@ -112,6 +113,9 @@ func (p *person) ask(pick, cut int) string {
 		return p.send(wire.AppendFunctionCall(b, oidClients, []byte(tag)), tag+" as FunctionCall", cut)
 	case what == 7 && len(p.asked) == 0:
 		text := p.tag() + "|i"
+		if pick%2 == 1 {
+			return p.copyAtOnce(text, pick/2, cut)
+		}
 		return p.send(wire.AppendQuery(b, text), text, cut)
 	}
 	p.batch = &request{}
@@ -158,6 +162,21 @@ func (p *person) more(pick, cut int) string {
 	}
 	p.say(b, cut)
 	return "sends " + strings.Join(words, ", ")
+}
+
+// copyAtOnce sends a COPY by Execute with all that belongs to it.
+func (p *person) copyAtOnce(text string, pick, cut int) string {
+	b := wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "", text), "", "", nil), "", 0)
+	b = wire.AppendCopyData(wire.AppendSync(b), []byte("row\n"))
+	if pick%3 == 0 {
+		b = wire.AppendCopyFail(b, "changed my mind")
+	} else {
+		b = wire.AppendCopyDone(b)
+	}
+	said := p.send(wire.AppendSync(b), text, cut) + " at once"
+	p.asked[len(p.asked)-1].data = true
+	p.asked = append(p.asked, request{copy: true})
+	return said
 }
 
 // copy sends COPY data, or its end.
@@ -238,15 +257,16 @@ func (p *person) message(typ byte, body string) {
 	case wire.MsgDataRow:
 		p.answered(body[6:])
 	case wire.MsgFunctionCallResponse:
-		if body[4:] == "" && p.wild { // of a fence: whoever pipelines behind a COPY by Execute hides the end of that from the relay
-			return
-		}
 		p.answered(body[4:])
 	case wire.MsgCopyData:
 		p.answered(body)
 	case wire.MsgErrorResponse:
 		p.erred(body)
 	case wire.MsgCopyInResponse:
+		if len(p.asked) > 1 && p.asked[0].data {
+			p.asked = p.asked[:1]
+			return
+		}
 		p.copying = true
 	case wire.MsgParameterStatus:
 		name, value, _ := wire.ParseParameterStatus([]byte(body))
