@@ -82,6 +82,8 @@ func TestAttackPretendIdle(t *testing.T) {
 			{"listen and notify", [][]byte{query("LISTEN a; NOTIFY a; BEGIN; NOTIFY a")}},
 		} {
 			t.Run(test.name, func(t *testing.T) {
+				b.SetDeadline(time.Now().Add(patience))
+				c.SetDeadline(time.Now().Add(patience))
 				a := f.raw(t, "t1")
 				for i := 0; i <= len(test.parts); i++ {
 					if i < len(test.parts) {
