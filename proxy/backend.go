@@ -84,21 +84,24 @@ func (s *backend) handOver(c *client, sent []byte, now time.Time) {
 		b = append(b, c.goAlong(sent)...)
 	}
 	h.scratch = b
-	s.ask(handingOver, b, steps, handoverTimeout)
+	d := handoverTimeout
 	if c.ahead > 0 { // the replies come with its answer, which may take as long as it likes; switch() bounds its own time
-		s.timer.Stop()
+		d = 0
 	}
+	s.ask(handingOver, b, steps, d)
 	s.replies.Compare(c.settings)
 	if c.kept { // the session goes on, and so does its LISTEN
 		s.replies.KeepNews()
 	}
 }
 
-// ask sends requests of our own and waits for their replies.
+// ask sends requests of our own and waits for their replies; with no d for as long as it takes.
 func (s *backend) ask(state serverState, b []byte, steps trusted.Steps, d time.Duration) {
 	s.state = state
 	s.replies = trusted.Expect(steps)
-	s.timer = s.pool.hub.loop.After(d, func() { s.askFailed(errTimeout) })
+	if s.timer = nil; d > 0 {
+		s.timer = s.pool.hub.loop.After(d, func() { s.askFailed(errTimeout) })
+	}
 	s.conn.Write(b)
 	s.conn.Resume()
 }

@@ -77,7 +77,7 @@ func (d *Native) Install(dst []byte, steps Steps, s *Session, id *claimpool.Iden
 		flags |= nativeFlagReset
 		dst, steps = wire.AppendClose(dst, 'S', ""), append(steps, StepClose)
 	}
-	argument, err := s.native.appendSwitch(nil, id, flags, s.following)
+	argument, err := s.native.switchTo(id, flags, s.following)
 	if err != nil {
 		argument = nil // NULL is refused, fatally: the connection ends and nothing runs
 	}

@@ -122,7 +122,7 @@ type nativeSession struct {
 	kid       string
 	mac       hash.Hash
 	counter   uint64
-	sum       [sha256.Size]byte
+	argument  []byte // of the last switch()
 }
 
 func (n *nativeSession) begin(k *NativeKey, c *challenge) error {
@@ -135,18 +135,18 @@ func (n *nativeSession) begin(k *NativeKey, c *challenge) error {
 	return nil
 }
 
-// appendSwitch appends the argument of switch() for an identity. following is how many calls of the proxy's own follow in the same write.
-func (n *nativeSession) appendSwitch(dst []byte, id *claimpool.Identity, flags byte, following int) ([]byte, error) {
+// switchTo gives the argument of switch() for an identity, until the next call. following is how many calls of the proxy's own follow in
+// the same write.
+func (n *nativeSession) switchTo(id *claimpool.Identity, flags byte, following int) ([]byte, error) {
 	claims := []byte(id.Claims)
 	if id.Claims == nil {
 		claims = []byte("{}") // proved without a token: known to the gate, and without a single claim
 	}
 	if len(claims) < 2 || claims[0] != '{' || len(claims) > maxNativeClaims || bytes.IndexByte(claims, 0) >= 0 {
-		return dst, errors.New("switch: the claims are not a JSON object")
+		return nil, errors.New("switch: the claims are not a JSON object")
 	}
 	n.counter++
-	at := len(dst)
-	dst = append(dst, nativeVersion, flags, byte(min(following, math.MaxUint8-1)), byte(len(n.kid)))
+	dst := append(n.argument[:0], nativeVersion, flags, byte(min(following, math.MaxUint8-1)), byte(len(n.kid)))
 	dst = append(dst, n.kid...)
 	dst = binary.BigEndian.AppendUint64(dst, n.counter)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(expiryMillis(id.Expires)))
@@ -155,9 +155,16 @@ func (n *nativeSession) appendSwitch(dst []byte, id *claimpool.Identity, flags b
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(claims)))
 	dst = append(dst, claims...)
 	n.mac.Reset()
-	n.mac.Write(dst[at:])
-	return append(dst, n.mac.Sum(n.sum[:0])...), nil
+	n.mac.Write(dst)
+	dst = n.mac.Sum(dst)
+	if n.argument = nil; cap(dst) <= maxKeptArgument {
+		n.argument = dst
+	}
+	return dst, nil
 }
+
+// maxKeptArgument is how many bytes of memory a server connection keeps for the arguments to come.
+const maxKeptArgument = 16 << 10
 
 // expiryMillis is the moment after which the extension reads the context no more. Zero means never.
 func expiryMillis(t time.Time) int64 {

@@ -53,7 +53,7 @@ func TestSwitchHasTheBytesOfTheProtocol(t *testing.T) {
 			}
 			id := claimpool.NewIdentity(claimpool.MethodJWT, "i", "alice", "app", claimpool.Claims(`{"a":1}`), nil, time.UnixMilli(1700000000123))
 			for counter := uint64(1); counter < 4; counter++ {
-				got, err := n.appendSwitch([]byte("before "), id, nativeFlagReset, 5)
+				got, err := n.switchTo(id, nativeFlagReset, 5)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -67,7 +67,7 @@ func TestSwitchHasTheBytesOfTheProtocol(t *testing.T) {
 				session, _ := hkdf.Key(sha256.New, test.ikm, salt, test.info, 32)
 				mac := hmac.New(sha256.New, session)
 				mac.Write(want)
-				want = append([]byte("before "), mac.Sum(want)...)
+				want = mac.Sum(want)
 				if !bytes.Equal(got, want) {
 					t.Errorf("got  %x\nwant %x", got, want)
 				}
@@ -81,7 +81,7 @@ func TestSwitchRefusesWhatIsNoObject(t *testing.T) {
 	for _, claims := range []string{"", "[", "[]", " {}", "{\x00}", "{" + strings.Repeat(" ", maxNativeClaims) + "}"} {
 		s := sessionForTest(t, d)
 		id := claimpool.NewIdentity(claimpool.MethodJWT, "i", "alice", "app", claimpool.Claims(claims), nil, time.Time{})
-		if b, err := s.native.appendSwitch(nil, id, 0, 0); err == nil || b != nil {
+		if b, err := s.native.switchTo(id, 0, 0); err == nil || b != nil {
 			t.Errorf("%.20q was taken", claims)
 		}
 		// A call with NULL is refused by the extension, fatally.
@@ -91,7 +91,7 @@ func TestSwitchRefusesWhatIsNoObject(t *testing.T) {
 	}
 	s := sessionForTest(t, d)
 	nobody := claimpool.NewIdentity(claimpool.MethodSCRAM, "", "batch", "app", nil, nil, time.Time{})
-	b, err := s.native.appendSwitch(nil, nobody, 0, 0)
+	b, err := s.native.switchTo(nobody, 0, 0)
 	if err != nil || !bytes.Contains(b, []byte("\x00\x00\x00\x02{}")) {
 		t.Errorf("%q, %v", b, err)
 	}
@@ -229,4 +229,27 @@ func FuzzNative(f *testing.F) {
 		ParseSQLKey(file)
 		ParseSQLGreeting(string(challenge))
 	})
+}
+
+// TestHandoversMakeNoRubbish: one small allocation, for the steps.
+func TestHandoversMakeNoRubbish(t *testing.T) {
+	d := nativeForTest(t)
+	s := sessionForTest(t, d)
+	var none Settings
+	ids := []*claimpool.Identity{
+		claimpool.NewIdentity(claimpool.MethodJWT, "i", "alice", "app", claimpool.Claims(`{"a":1}`), nil, time.Time{}),
+		claimpool.NewIdentity(claimpool.MethodJWT, "i", "bob", "app", claimpool.Claims(`{"b":1}`), nil, time.Time{}),
+	}
+	var b []byte
+	i := 0
+	if n := testing.AllocsPerRun(100, func() {
+		b, _ = s.Handover(b[:0], d, ids[i%2], &none, epoch)
+		i++
+	}); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+	long := claimpool.NewIdentity(claimpool.MethodJWT, "i", "carol", "app", claimpool.Claims("{"+strings.Repeat(" ", maxKeptArgument)+"}"), nil, time.Time{})
+	if s.Handover(nil, d, long, &none, epoch); s.native.argument != nil {
+		t.Error("long claims stay in memory")
+	}
 }
