@@ -23,6 +23,7 @@ type Relay struct {
 	target  string
 	weather atomic.Pointer[Weather]
 	seed    atomic.Uint64
+	down    func(from, to net.Conn) // what servers say
 	wg      sync.WaitGroup
 	mu      sync.Mutex
 	open    map[net.Conn]bool // guarded by mu
@@ -32,12 +33,20 @@ type Relay struct {
 // connections come in the same order.
 func StartRelay(t testing.TB, target string, seed uint64) *Relay {
 	t.Helper()
+	r := &Relay{target: target, open: map[net.Conn]bool{}}
+	r.seed.Store(seed)
+	r.down = r.pass
+	r.start(t)
+	return r
+}
+
+func (r *Relay) start(t testing.TB) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Relay{Listener: l, target: target, open: map[net.Conn]bool{}}
-	r.seed.Store(seed)
+	r.Listener = l
 	r.weather.Store(&Weather{Piece: 64 << 10})
 	r.wg.Go(r.accept)
 	t.Cleanup(func() {
@@ -49,7 +58,6 @@ func StartRelay(t testing.TB, target string, seed uint64) *Relay {
 		r.mu.Unlock()
 		r.wg.Wait()
 	})
-	return r
 }
 
 // Turn changes the weather, for open connections too.
@@ -70,7 +78,7 @@ func (r *Relay) accept() {
 		r.open[from], r.open[to] = true, true
 		r.mu.Unlock()
 		r.wg.Go(func() { r.pass(from, to) })
-		r.wg.Go(func() { r.pass(to, from) })
+		r.wg.Go(func() { r.down(to, from) })
 	}
 }
 
@@ -78,14 +86,7 @@ func (r *Relay) accept() {
 func (r *Relay) pass(from, to net.Conn) {
 	seed := r.seed.Add(1)
 	chance := rand.New(rand.NewPCG(seed, seed))
-	defer func() {
-		from.Close()
-		to.Close()
-		r.mu.Lock()
-		delete(r.open, from)
-		delete(r.open, to)
-		r.mu.Unlock()
-	}()
+	defer r.end(from, to)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
@@ -109,6 +110,15 @@ func (r *Relay) pass(from, to net.Conn) {
 			b = b[k:]
 		}
 	}
+}
+
+func (r *Relay) end(from, to net.Conn) {
+	from.Close()
+	to.Close()
+	r.mu.Lock()
+	delete(r.open, from)
+	delete(r.open, to)
+	r.mu.Unlock()
 }
 
 // reset closes a connection so that the peer gets RST.

@@ -110,6 +110,10 @@ func (c *client) begin(b []byte) int {
 		return len(b)
 	case !ready:
 		return drop
+	case c.server != nil && !c.server.relay.Interruptible(): // in the middle of a notification: the rest comes first
+		c.held = true
+		c.conn.Pause()
+		return drop
 	}
 	now := c.conn.Loop().Now()
 	if c.pool.removed {
@@ -137,8 +141,7 @@ func (c *client) begin(b []byte) int {
 // client has. It returns how much of b has been used.
 func (c *client) acquire(b []byte, now time.Time) int {
 	if c.server != nil {
-		// In the middle of a notification the rest comes first, and a cancel on its way must not hit the next request.
-		if !c.server.relay.Interruptible() || c.server.cancels > 0 {
+		if c.server.cancels > 0 { // on its way, and must not hit the next request
 			c.held = true
 			c.conn.Pause()
 			return 0
@@ -404,6 +407,7 @@ func (c *client) turnAway(e *claimpool.Error) {
 	}
 	c.conn.Write(wire.AppendError(nil, "ERROR", e))
 	c.state, c.attempts = refused, 0
+	c.hush()
 	c.solo.Refuse()
 	c.conn.Resume()
 }
@@ -423,6 +427,7 @@ func (c *client) skip(b []byte) int {
 	}
 	c.conn.Write(wire.AppendReadyForQuery(nil, wire.StatusIdle))
 	c.state, c.active = c.atRest(), c.pool.hub.clock()
+	c.unhush()
 	if c.pool.hub.draining {
 		c.farewell(errStopping)
 		return len(b)

@@ -56,6 +56,19 @@ func (c *client) atRest() clientState {
 	return idle
 }
 
+// hush keeps the server of a session from saying half of something while the proxy itself answers; unhush ends that.
+func (c *client) hush() {
+	if c.server != nil {
+		c.server.conn.Pause()
+	}
+}
+
+func (c *client) unhush() {
+	if c.server != nil {
+		c.server.conn.Resume()
+	}
+}
+
 // checkReminder tells a client, once for each token, that it ends soon. PostgreSQL's clients take a notice at any time
 // (protocol-flow, Asynchronous Operations), but nothing is put between the answers to a request.
 func (c *client) checkReminder(l *Limits, now time.Time) {
@@ -65,7 +78,8 @@ func (c *client) checkReminder(l *Limits, now time.Time) {
 	}
 	c.reminded = true
 	switch {
-	case c.state == idle || c.state == keeping, c.state == relaying && !c.server.relay.Busy() && c.server.relay.Interruptible():
+	case c.state == idle, c.state == keeping && c.server.relay.Interruptible(),
+		c.state == relaying && !c.server.relay.Busy() && c.server.relay.Interruptible():
 		c.remind()
 	default:
 		c.reminder = true

@@ -43,6 +43,7 @@ func (c *client) takeToken(b []byte, now time.Time) int {
 	}
 	c.state = renewing
 	c.conn.Pause()
+	c.hush()
 	h, p, id, fresh := c.pool.hub, c.pool.hub.proxy, c.identity, claimpool.Secret(bytes.Clone(raw))
 	p.wg.Go(func() {
 		defer fresh.Clear()
@@ -63,6 +64,7 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 		return
 	}
 	c.state = c.atRest()
+	c.unhush()
 	if unrecorded := c.recordRenewal(next, err); unrecorded != nil {
 		err = unrecorded
 	}
