@@ -92,7 +92,9 @@ func (s *Server) Clear() {
 	if s == nil {
 		return
 	}
-	clear(s.slots)
+	if len(s.slots) > 0 {
+		clear(s.slots)
+	}
 	s.first, s.last, s.suspect = nil, nil, false
 }
 
