@@ -4,12 +4,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"regexp"
 	"runtime"
@@ -191,20 +189,13 @@ func (b *stage) serve(ctx context.Context, h handover, active int) (*load.Result
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"-c", b.s.loadCore, b.self, "load", "-addr", g.addr, "-workload", h.workload, "-database", h.database, "-user", "bench",
+	args := []string{"-addr", g.addr, "-workload", h.workload, "-database", h.database, "-user", "bench",
 		"-clients", fmt.Sprint(handoverClients), "-active", fmt.Sprint(active), "-pid", fmt.Sprint(g.pid), "-server-pid", fmt.Sprint(top),
 		"-warmup", b.s.warmup.String(), "-time", b.s.time.String()}
 	if h.identities > 0 {
 		args = append(args, "-tokens", tokenFile(b.dir, h.identities))
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.s.time+5*time.Minute)
-	defer cancel()
-	out, err := output(exec.CommandContext(ctx, "taskset", args...))
-	if err != nil {
-		return nil, err
-	}
-	r := &load.Result{}
-	return r, json.Unmarshal(out, r)
+	return b.generate(ctx, args)
 }
 
 // postmaster is PostgreSQL's first process, the parent of all others.
@@ -228,22 +219,8 @@ func (h handover) report(out io.Writer, s *settings, b *stage, active int, runs 
 	server := median(sum.values(func(r *load.Result) float64 { return r.Server }))
 	fmt.Fprintf(out, "%-20s %-15s %10d %8.0f %17s %8.0f %8.0f %11.1f %11.1f\n", h.name, h.target, h.identities, median(tps),
 		fmt.Sprintf("(%.0f-%.0f)", least, most), median(sum.values(p50Of)), median(sum.values(p99Of)), median(sum.values(cpuOf)), server)
-	if s.history == "" {
-		return nil
-	}
-	f, err := os.OpenFile(s.history, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() == 0 {
-		if _, err := f.WriteString(handoverHeader); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(f, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%s\n",
+	return s.record(handoverHeader, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%s\n",
 		time.Now().UTC().Format("2006-01-02T15:04Z"), commit(), machine(), b.about, h.name, h.target, h.identities, handoverClients, active, s.pool,
 		median(tps), least, most, median(sum.values(p50Of)), median(sum.values(p99Of)), median(sum.values(cpuOf)), server,
 		sum.target.version+"; "+runtime.Version())
-	return err
 }

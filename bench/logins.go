@@ -169,21 +169,7 @@ func (t *loginTest) report(out io.Writer, p *phase) error {
 	}
 	rss, refused := mib(p.memory), float64(logins.Refused)/logins.Seconds
 	fmt.Fprintf(out, phaseLine, p.name, q.TPS, q.P50, q.P99, q.P999, rss, p.busy, logins.TPS, logins.P50, logins.P99, refused)
-	if t.s.history == "" {
-		return nil
-	}
-	f, err := os.OpenFile(t.s.history, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() == 0 {
-		if _, err := f.WriteString(loginsHeader); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(f, "%s\t%s\t%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%v\t%s\n",
+	return t.s.record(loginsHeader, "%s\t%s\t%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%v\t%s\n",
 		time.Now().UTC().Format("2006-01-02T15:04Z"), commit(), machine(), p.name, t.clients, t.rate, q.TPS, q.P50, q.P99, q.P999, rss, p.busy,
 		logins.TPS, logins.P50, logins.P99, refused, t.tls, t.targets[0].version+"; "+runtime.Version())
-	return err
 }

@@ -86,25 +86,28 @@ const header = "date\tcommit\tmachine\tserver\tworkload\tclients\ttarget\tcpu_us
 
 // keep appends a row to the history.
 func (r *report) keep(t trial, sum *summary) error {
-	if r.s.history == "" {
+	all := sum.values(cpuOf)
+	return r.s.record(header, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n",
+		r.date, r.commit, r.machine, r.server, t.name, sum.runs[0].Clients, sum.target.name,
+		median(all), slices.Min(all), slices.Max(all), median(sum.values(tpsOf)), median(sum.values(p50Of)),
+		median(sum.values(p99Of)), median(sum.values(rssOf))/1024, sum.runs[0].PerClient,
+		sum.target.version+"; "+runtime.Version())
+}
+
+// record appends a row to the history, when there is one; header begins an empty file.
+func (s *settings) record(header, row string, values ...any) error {
+	if s.history == "" {
 		return nil
 	}
-	f, err := os.OpenFile(r.s.history, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(s.history, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Size() == 0 {
-		if _, err := f.WriteString(header); err != nil {
-			return err
-		}
+		row = header + row
 	}
-	all := sum.values(cpuOf)
-	_, err = fmt.Fprintf(f, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n",
-		r.date, r.commit, r.machine, r.server, t.name, sum.runs[0].Clients, sum.target.name,
-		median(all), slices.Min(all), slices.Max(all), median(sum.values(tpsOf)), median(sum.values(p50Of)),
-		median(sum.values(p99Of)), median(sum.values(rssOf))/1024, sum.runs[0].PerClient,
-		sum.target.version+"; "+runtime.Version())
+	_, err = fmt.Fprintf(f, row, values...)
 	return err
 }
 

@@ -175,15 +175,20 @@ func (b *stage) run(ctx context.Context, t trial, g *target) (*load.Result, erro
 	if t.alone {
 		warmup = 3 * time.Second // for garbage to be collected
 	}
-	args := []string{"-c", b.s.loadCore, b.self, "load", "-addr", g.addr, "-workload", t.workload,
+	args := []string{"-addr", g.addr, "-workload", t.workload,
 		"-clients", fmt.Sprint(t.clients), fmt.Sprintf("-tls=%v", t.tls), "-user", t.user(), "-database", t.database(), "-pid", fmt.Sprint(g.pid),
 		"-warmup", warmup.String(), "-time", b.s.time.String(), "-count", fmt.Sprint(b.s.count), "-password", scramPassword}
 	if t.tokens > 0 {
 		args = append(args, "-tokens", tokenFile(b.dir, t.tokens))
 	}
+	return b.generate(ctx, args)
+}
+
+// generate runs this program as a generator of load, beside PostgreSQL.
+func (b *stage) generate(ctx context.Context, args []string) (*load.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.s.time+5*time.Minute)
 	defer cancel()
-	out, err := output(exec.CommandContext(ctx, "taskset", args...))
+	out, err := output(exec.CommandContext(ctx, "taskset", append([]string{"-c", b.s.loadCore, b.self, "load"}, args...)...))
 	if err != nil {
 		return nil, err
 	}
