@@ -3,6 +3,7 @@ package token_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,20 @@ func TestAttackAskAnotherIssuer(t *testing.T) {
 	one := &token.Verifier{Rules: token.Rules{Issuer: "https://one"}, Introspector: j, Clock: clock}
 	if _, err := token.NewSet(one, two); err == nil {
 		t.Error("two issuers are asked about tokens of nobody")
+	}
+	looking, err := token.NewInspectionSet(one, two, edVerifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := looking.Verify([]byte("opaque")); err == nil || len(j.asked) > 0 {
+		t.Errorf("a token that names no issuer: %v, asked about %q", err, j.asked)
+	}
+	rep := token.Inspect(claims(`{"iss":"https://two","sub":"alice","exp":99999999999}`), token.Inspection{Set: looking, Clock: clock})
+	if !rep.Checked || len(rep.Findings) == 0 || !strings.Contains(rep.Findings[0].Text, "is not asked here") {
+		t.Errorf("%+v", rep.Findings)
+	}
+	if _, err := token.NewInspectionSet(one, one); err == nil {
+		t.Error("one issuer has two sets of rules")
 	}
 	both := &token.Verifier{Rules: token.Rules{Issuer: "https://one"}, Introspector: j, Keys: token.Keys{}, Clock: clock}
 	if _, err := token.NewSet(both); err == nil {

@@ -112,29 +112,46 @@ type Set struct {
 	Openers OpenerSource
 }
 
-// NewSet makes a set. Two verifiers for one issuer are an error, and so are rules that do not check.
+// NewSet makes a set. Two verifiers for one issuer are an error, and so are two issuers that are asked, and rules that do not check.
 func NewSet(verifiers ...*Verifier) (*Set, error) {
-	if len(verifiers) == 0 {
-		return nil, errors.New("a set of issuers needs one at least")
-	}
-	s := &Set{byIssuer: make(map[string]*Verifier)}
-	for _, v := range verifiers {
-		if err := v.check(); err != nil {
-			return nil, err
-		}
-		if s.byIssuer[v.Rules.Issuer] != nil {
-			return nil, fmt.Errorf("issuer %q has two sets of rules", v.Rules.Issuer)
-		}
-		s.byIssuer[v.Rules.Issuer] = v
-		if v.Introspector == nil {
-			continue
-		}
-		if s.opaque != nil {
-			return nil, fmt.Errorf("issuers %q and %q are both asked about tokens, and most of these do not say whose they are", s.opaque.Rules.Issuer, v.Rules.Issuer)
-		}
-		s.opaque = v
+	s, asked, err := newSet(verifiers)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(asked) > 1:
+		return nil, fmt.Errorf("issuers %q and %q are both asked about tokens, and most of these do not say whose they are", asked[0].Rules.Issuer, asked[1].Rules.Issuer)
+	case len(asked) == 1:
+		s.opaque = asked[0]
 	}
 	return s, nil
+}
+
+// NewInspectionSet makes a set for Inspect, of issuers that stand in different rules. Several of them may be asked about tokens:
+// one that does not name its issuer is judged by none.
+func NewInspectionSet(verifiers ...*Verifier) (*Set, error) {
+	s, _, err := newSet(verifiers)
+	return s, err
+}
+
+// newSet makes a set without one that judges what names no issuer. asked are those who could.
+func newSet(verifiers []*Verifier) (s *Set, asked []*Verifier, err error) {
+	if len(verifiers) == 0 {
+		return nil, nil, errors.New("a set of issuers needs one at least")
+	}
+	s = &Set{byIssuer: make(map[string]*Verifier)}
+	for _, v := range verifiers {
+		if err := v.check(); err != nil {
+			return nil, nil, err
+		}
+		if s.byIssuer[v.Rules.Issuer] != nil {
+			return nil, nil, fmt.Errorf("issuer %q has two sets of rules", v.Rules.Issuer)
+		}
+		s.byIssuer[v.Rules.Issuer] = v
+		if v.Introspector != nil {
+			asked = append(asked, v)
+		}
+	}
+	return s, asked, nil
 }
 
 // Verify returns the token, or a *Refusal that says why not. The issuer that the token names only chooses the verifier;

@@ -89,6 +89,15 @@ func (is *issuers) set(names ...string) (*token.Set, error) {
 	if len(names) == 0 {
 		names = slices.Sorted(maps.Keys(is.verifiers))
 	}
+	return is.setBy(token.NewSet, names)
+}
+
+// inspected returns all issuers, of whichever rules, to look at a token with.
+func (is *issuers) inspected() (*token.Set, error) {
+	return is.setBy(token.NewInspectionSet, slices.Sorted(maps.Keys(is.verifiers)))
+}
+
+func (is *issuers) setBy(make func(...*token.Verifier) (*token.Set, error), names []string) (*token.Set, error) {
 	var list []*token.Verifier
 	for _, name := range names {
 		v, ok := is.verifiers[name]
@@ -97,7 +106,7 @@ func (is *issuers) set(names ...string) (*token.Set, error) {
 		}
 		list = append(list, v)
 	}
-	set, err := token.NewSet(list...)
+	set, err := make(list...)
 	if err == nil && is.openers != nil {
 		set.Openers = is.openers
 	}

@@ -37,7 +37,7 @@ func (c *inspectCommand) Run(env *environment) error {
 		is, err := loadIssuers(cfg, env.now, nil)
 		if err == nil {
 			defer is.close(nil)
-			in.Set, err = is.set()
+			in.Set, err = is.inspected()
 		}
 		if err != nil {
 			return statusError{err, statusUsage}
