@@ -14,6 +14,21 @@ const (
 	EventHandover   EventKind = "handover"   // a server connection went to another identity
 	EventRevocation EventKind = "revocation" // somebody was signed out
 	EventCommand    EventKind = "command"    // an administrator has asked for something, or tried to
+
+	EventTransaction EventKind = "transaction" // what a client asked of a server until it gave it back: a transaction, or a pipeline of them
+	EventLost        EventKind = "lost"        // events before this one could not be recorded
+)
+
+// Outcome is how a transaction has ended.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeCommit   Outcome = "commit"
+	OutcomeRollback Outcome = "rollback" // the client wanted that
+	OutcomeError    Outcome = "error"    // rolled back after an error, or failed in its commit
+	OutcomePrepared Outcome = "prepared" // by PREPARE TRANSACTION
+	OutcomeUnknown  Outcome = "unknown"  // its connection has ended before PostgreSQL had said
 )
 
 // Event is one record of an audit stream. It never holds a token, a password, or a claim but the subject.
@@ -28,9 +43,15 @@ type Event struct {
 	Subject  string    // where there is no identity
 	Token    Mark      // where there is no identity: what was revoked
 	Server   uint32    // the server's process id; 0: none
-	Code     Code      // what the client received; empty: no error
+	Code     Code      // what the client received, or of a transaction the error that has ended it; empty: none
 	Reason   string
 	Held     time.Duration
+
+	// Of EventTransaction.
+	Pool         string // database/role
+	Outcome      Outcome
+	Transactions uint32 // how many they were
+	Rows         uint64 // read and written by all of them, as PostgreSQL's command tags say
 }
 
 // Auditor keeps events. An error means that one could not be kept, and that what it tells of must not happen.

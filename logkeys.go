@@ -25,4 +25,9 @@ const (
 	LogRule      = "rule"       // the rule that let somebody in
 	LogSubject   = "sub"        // the subject
 	LogTokenHash = "token_hash" // what the token can be revoked by; see Mark
+	LogOutcome   = "outcome"    // how a transaction has ended; see Outcome
+	LogRows      = "rows"       // how many rows it has read and written
+	LogLost      = "lost"       // how many events were not recorded
+
+	LogTransactions = "transactions" // how many they were, when more than one
 )

@@ -63,6 +63,8 @@ type ProxyOptions struct {
 
 	Revocations *revocation.Set   // nil: nobody is signed out
 	Audit       claimpool.Auditor // nil: nothing is recorded
+
+	AuditTransactions int // see proxy.Options
 }
 
 // LogBuffer collects a log.
@@ -165,7 +167,7 @@ func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 		Loops: o.Loops,
 		Log:   slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	opts.Audit = o.Audit
+	opts.Audit, opts.AuditTransactions = o.Audit, o.AuditTransactions
 	if o.Revocations != nil {
 		opts.Revocations = o.Revocations
 	}

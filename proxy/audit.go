@@ -63,7 +63,7 @@ func (c *client) recordEnd(reason string) {
 		return
 	}
 	h.proxy.record(&claimpool.Event{
-		Kind: claimpool.EventEnd, Client: c.number, Database: c.pool.key.database, Identity: c.identity, Reason: reason, Held: h.clock() - c.since,
+		Kind: claimpool.EventEnd, Client: c.number, Addr: c.trail.addr, Database: c.pool.key.database, Identity: c.identity, Reason: reason, Held: h.clock() - c.since,
 	})
 }
 
@@ -73,7 +73,7 @@ func (c *client) recordRenewal(next *claimpool.Identity, failed error) error {
 	if h.proxy.audit == nil {
 		return nil
 	}
-	e := &claimpool.Event{Kind: claimpool.EventRenewal, Client: c.number, Database: c.pool.key.database, Identity: next}
+	e := &claimpool.Event{Kind: claimpool.EventRenewal, Client: c.number, Addr: c.trail.addr, Database: c.pool.key.database, Identity: next}
 	if failed != nil {
 		bad := claimpool.AsError(failed)
 		e.Identity, e.Code, e.Reason = c.identity, bad.Code, bad.Error()
@@ -97,6 +97,6 @@ func (c *client) recordHandover() {
 		return
 	}
 	h.proxy.record(&claimpool.Event{
-		Kind: claimpool.EventHandover, Client: c.number, Database: c.pool.key.database, Identity: c.identity, Server: c.server.session.PID,
+		Kind: claimpool.EventHandover, Client: c.number, Addr: c.trail.addr, Database: c.pool.key.database, Identity: c.identity, Server: c.server.session.PID,
 	})
 }

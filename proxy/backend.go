@@ -233,6 +233,10 @@ func (s *backend) deliver(b []byte) int {
 		if r.Instead != nil {
 			c.conn.Write(wire.AppendError(nil, "ERROR", r.Instead))
 		}
+		if t := c.sampled(); t != nil {
+			t.Take(b[used : used+r.Forward])
+			t.Instead(r.Instead)
+		}
 		used += r.Forward + r.Drop
 		if err != nil {
 			s.brokenProtocol(err)

@@ -51,6 +51,7 @@ type client struct {
 	statements *prepared.Client // nil until it prepares one
 	brought    *trusted.Settings
 	pin        *pin         // nil unless it keeps its server between transactions
+	trail      *trail       // nil unless there is an audit stream
 	ears       *ears        // nil until it listens, or its server does
 	custom     []string     // settings of its own making; see remember
 	unwanted   int          // bytes to come of a refused message
@@ -194,6 +195,9 @@ func (c *client) granted(s *backend, now time.Time) {
 // hand-over. It returns how much of b has been used.
 func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	c.server, s.client = s, c
+	if c.trail != nil {
+		c.choose()
+	}
 	session := c.pool.pool.Config().Mode == pool.Session
 	s.startClock(now)
 	s.relay.Watch(c.ours())
@@ -343,6 +347,7 @@ func (c *client) transactionOver() {
 	if c.state == refused || c.state == renewing { // session mode: the server has said something of its own meanwhile
 		return
 	}
+	c.recordTransaction(true)
 	mode := c.pool.pool.Config().Mode
 	s := c.server
 	c.active, c.attempts = c.pool.hub.clock(), 0

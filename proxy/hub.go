@@ -27,6 +27,7 @@ type hub struct {
 	finishing  []*backend // may be done already; see finished
 	generation uint64     // of the revocations, when all clients were last looked at
 	handovers  uint64     // so far, where some are recorded
+	unchosen   uint64     // transactions that pass by until one is recorded
 	ended      bool
 	tidies     bool // one hub of the proxy does that for all
 }
@@ -35,7 +36,7 @@ type hub struct {
 const sweepInterval = time.Second
 
 func newHub(p *Proxy, l *loop.Loop, tidies bool) *hub {
-	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}, born: l.Now(), tidies: tidies}
+	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}, born: l.Now(), tidies: tidies, unchosen: chance(p.transactions)}
 	l.Post(h.sweep)
 	return h
 }

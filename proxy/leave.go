@@ -51,6 +51,7 @@ func (c *client) gone(reason string) {
 		c.ticket = nil
 	}
 	c.state = left
+	c.recordTransaction(false)
 	h.proxy.keys.remove(c) // first: who gets the server next may be told the same process id
 	if s := c.server; s != nil {
 		c.server, s.client = nil, nil

@@ -103,9 +103,11 @@ type Options struct {
 	// Revocations say who has been signed out. Nil: nobody is.
 	Revocations Revocations
 
-	// Audit keeps logins, refusals, fresh tokens and ends, and one in every so many hand-overs (0: none). Nil: nothing is kept.
-	Audit          claimpool.Auditor
-	AuditHandovers int
+	// Audit keeps logins, refusals, fresh tokens and ends, and one in every so many hand-overs and transactions (0: none). Nil: nothing is
+	// kept.
+	Audit             claimpool.Auditor
+	AuditHandovers    int
+	AuditTransactions int
 }
 
 // Listener is one place where clients come in.
@@ -138,6 +140,7 @@ type Proxy struct {
 	wg        tasks // what works for the loops: openings and cancels
 	logins    sync.WaitGroup
 
+	transactions       uint64 // like handovers
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
 
 	mu        sync.Mutex
@@ -165,7 +168,8 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, audit: opts.Audit, handovers: uint64(max(0, opts.AuditHandovers)),
-		pools: map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{},
+		transactions: uint64(max(0, opts.AuditTransactions)),
+		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -193,7 +193,7 @@ func (v *visitor) Waiting() (over func()) { return v.conn.slot.waiting() }
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 	c := &client{
-		number: v.number, identity: v.identity, pool: v.pool, seats: v.seats, since: v.began.Sub(v.pool.hub.born),
+		number: v.number, identity: v.identity, pool: v.pool, seats: v.seats, since: v.began.Sub(v.pool.hub.born), trail: v.trail(),
 		long: v.hello.Startup.Version != wire.Version30,
 	}
 	welcome := wire.AppendAuthOK(nil)
