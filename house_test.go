@@ -101,7 +101,7 @@ var modules = map[string]struct{ rooms, why string }{
 	"github.com/google/cel-go":         {"mapping", "CEL, the expressions of Kubernetes' structured authentication: typed, without side effects, with a limit on their cost"},
 	"github.com/goccy/go-yaml":         {"config", "YAML with the place of every node, for messages"},
 	"github.com/alecthomas/kong":       {"cmd/claimpool", "the command line"},
-	"github.com/jackc/pgx/v5":          {"database revocation cmd/claimpool pgtest bench tests", "to talk to PostgreSQL outside of the proxy's path, and as an oracle"},
+	"github.com/jackc/pgx/v5":          {"database revocation audit cmd/claimpool pgtest bench tests", "to talk to PostgreSQL outside of the proxy's path, and as an oracle"},
 	"github.com/xdg-go/stringprep":     {"scram", "SASLprep (RFC 4013)"},
 	"github.com/coreos/go-systemd/v22": {"cmd/claimpool", "tells systemd that we are ready"},
 	"golang.org/x/sys":                 {"loop proxy server cmd/claimpool tests", "system calls that package syscall has not"},

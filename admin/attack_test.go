@@ -182,7 +182,7 @@ func TestAttackLogoutEndpoint(t *testing.T) {
 		}
 		return nil, errors.New("bad_signature: secret reason")
 	}
-	h := admin.LogoutHandler(verify, table, log)
+	h := admin.LogoutHandler(verify, table, nil, log)
 	url, form := serve(t, h, log)+admin.LogoutPath, "application/x-www-form-urlencoded"
 	for name, test := range map[string]struct {
 		method, url, kind, body string

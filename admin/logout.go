@@ -21,17 +21,19 @@ type Logout struct {
 }
 
 // LogoutHandler takes logout tokens (OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8). verify judges a token; its errors
-// are for the log alone.
-func LogoutHandler(verify func(raw []byte) (*Logout, error), revocations Revocations, log *slog.Logger) http.Handler {
+// are for the log and the audit stream alone. What an issuer asks for is done whether it can be recorded or not. audit may be nil.
+func LogoutHandler(verify func(raw []byte) (*Logout, error), revocations Revocations, audit claimpool.Auditor, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+LogoutPath, func(w http.ResponseWriter, r *http.Request) {
 		l, err := takeLogout(r, verify, revocations)
 		if err != nil {
 			log.Warn("logout token refused", claimpool.LogAddr, r.RemoteAddr, claimpool.LogReason, err.Error())
+			record(audit, claimpool.EventRefusal, r, err.Error())
 			answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_request", "error_description": "the logout token was not taken"})
 			return
 		}
 		log.Info("signed out by the issuer", claimpool.LogAddr, r.RemoteAddr, claimpool.LogIssuer, l.Issuer, claimpool.LogIdentity, l.Subject)
+		record(audit, claimpool.EventCommand, r, "signed out by the issuer "+l.Issuer)
 		w.WriteHeader(http.StatusOK)
 	})
 	return mux

@@ -29,6 +29,7 @@ var sections = []struct{ room, title, about string }{
 	{"server", "The way to PostgreSQL", "The attacker is the server, or sits in front of it."},
 	{"credential", "Passwords from services", "The attacker answers in place of the service that keeps a password."},
 	{"config", "Configuration", "The attacker reads what the program says about its file."},
+	{"cmd/claimpool", "The program", "The attacker looks at what the whole program, as it is started, tells of him and of others."},
 	{".", "Examples", "The attacker stands where the proxy should."},
 }
 

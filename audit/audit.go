@@ -1,5 +1,5 @@
-// Package audit records who did what: one stream of events, each one line of JSON with the identity in it. It is told what has happened, and
-// does not know how, or why.
+// Package audit records who did what: one stream of events with the identity in each, as lines of JSON or as rows of a table. It is told
+// what has happened, and does not know how, or why.
 //
 // Nobody waits for the stream: events go into a queue, and one goroutine writes them. What happens when the queue is full is the
 // owner's choice.
@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +21,8 @@ type Options struct {
 	Queue  int  // how many events may wait to be written
 	Refuse bool // what cannot be recorded must not happen; else it is dropped and counted
 
-	// Report is called when writing fails, with the error, and when it works again, with nil and how many events were lost.
-	// Nil: nobody is told.
+	// Report is called when writing fails, with the error, once a minute while it does, and when it works again, with nil; and with a
+	// *Skipped when a table refuses some events. lost is how many events were lost so far. Nil: nobody is told.
 	Report func(err error, lost uint64)
 }
 
@@ -40,22 +39,39 @@ type Stream struct {
 	lost    atomic.Uint64
 	failing atomic.Bool
 	out     io.Writer
+	format  func(*buffer, *line)
 	ended   chan struct{}
 	end     context.CancelFunc
+
+	gatherFor  time.Duration // how long events are gathered for one write; 0: as long as more wait
+	gatherUpTo uint64        // and how many; 0: maxBatch bytes
+	patient    bool          // what cannot be written is kept and tried again
+	last       func()        // what is done at the end; nil: nothing
+
+	// In run alone.
+	told     uint64    // how many lost events the stream itself tells of
+	reported time.Time // when Report was last called for an error
+	warned   uint64    // how many lost events Report was told of
+	gaveUp   bool      // closed, and it could not be written: nothing is tried any more
 
 	mu     sync.RWMutex
 	closed bool // guarded by mu
 }
 
 type line struct {
-	at time.Time
-	e  claimpool.Event
+	at   time.Time
+	e    claimpool.Event
+	lost uint64 // of EventLost
 }
 
-// New makes a stream that writes to out until it is closed.
+// New makes a stream that writes to out, in lines of JSON, until it is closed.
 func New(out io.Writer, opts Options) *Stream {
+	return start(&Stream{opts: opts, out: out, format: jsonLines})
+}
+
+func start(s *Stream) *Stream {
 	ctx, end := context.WithCancel(context.Background())
-	s := &Stream{opts: opts, queue: make(chan line, max(2, opts.Queue)), out: out, ended: make(chan struct{}), end: end}
+	s.queue, s.ended, s.end = make(chan line, max(2, s.opts.Queue)), make(chan struct{}), end
 	go s.run(ctx)
 	return s
 }
@@ -78,7 +94,7 @@ func (s *Stream) Record(e *claimpool.Event) error {
 		return ErrFull
 	}
 	select {
-	case s.queue <- line{time.Now(), *e}:
+	case s.queue <- line{at: time.Now(), e: bounded(e)}:
 		return nil
 	default:
 	}
@@ -104,48 +120,122 @@ func (s *Stream) Close() {
 	<-s.ended
 }
 
-// run writes events, and flushes when no more wait.
+// run writes events, and flushes when no more wait, or enough have been gathered.
 func (s *Stream) run(ctx context.Context) {
 	defer close(s.ended)
+	if s.last != nil {
+		defer s.last()
+	}
 	var pending buffer
-	h := slog.NewJSONHandler(&pending, &slog.HandlerOptions{ReplaceAttr: named})
+	if s.patient {
+		s.flush(ctx, &pending) // nothing, to hear whether it works
+	}
 	for l := range s.queue {
-		pending.write(h, &l)
-		for more := true; more && pending.Len() < maxBatch; {
-			select {
-			case next, ok := <-s.queue:
-				if ok {
-					pending.write(h, &next)
-				}
-				more = ok
-			default:
-				more = false
-			}
+		s.format(&pending, &l)
+		s.gather(ctx, &pending)
+		if s.flush(ctx, &pending) {
+			s.tell(ctx, &pending)
 		}
-		s.flush(ctx, &pending)
+	}
+	s.tell(ctx, &pending)
+	if lost := s.lost.Load(); s.gaveUp && lost > s.warned {
+		s.report(errUnwritten, lost)
+	}
+}
+
+var errUnwritten = errors.New("it has ended before everything was written")
+
+// tell writes into the stream how many events were lost since it was last told.
+func (s *Stream) tell(ctx context.Context, b *buffer) {
+	lost := s.lost.Load()
+	if lost == s.told {
+		return
+	}
+	s.format(b, &line{at: time.Now(), e: claimpool.Event{Kind: claimpool.EventLost}, lost: lost - s.told})
+	b.events = 0 // if this is lost, it will be told again
+	if s.flush(ctx, b) {
+		s.told = lost
+	}
+}
+
+// gather adds events that wait, and those that come for a while.
+func (s *Stream) gather(ctx context.Context, b *buffer) {
+	var over <-chan time.Time
+	if s.gatherFor > 0 {
+		t := time.NewTimer(s.gatherFor)
+		defer t.Stop()
+		over = t.C
+	}
+	for b.Len() < maxBatch && (s.gatherUpTo == 0 || b.events < s.gatherUpTo) {
+		select {
+		case next, ok := <-s.queue:
+			if !ok {
+				return
+			}
+			s.format(b, &next)
+			continue
+		default:
+		}
+		if over == nil {
+			return
+		}
+		select {
+		case next, ok := <-s.queue:
+			if !ok {
+				return
+			}
+			s.format(b, &next)
+		case <-over:
+			return
+		case <-ctx.Done():
+			over = nil // what waits, and no more
+		}
 	}
 }
 
 // maxBatch is how many bytes are written at once at the most, but for the last event in them.
 const maxBatch = 64 << 10
 
-// flush writes a batch. A stream that refuses tries until it works; the other one drops what it cannot write.
-func (s *Stream) flush(ctx context.Context, b *buffer) {
+// reportAgain is how often it is said that the stream still cannot be written.
+const reportAgain = time.Minute
+
+func (s *Stream) report(err error, lost uint64) {
+	s.reported, s.warned = time.Now(), lost
+	if s.opts.Report != nil {
+		s.opts.Report(err, lost)
+	}
+}
+
+// flush writes a batch, and reports whether that has worked. A stream that refuses or is patient tries until it works, or until it is
+// closed; the other one drops what it cannot write. A stream that is closed tries once more, for all that waits.
+func (s *Stream) flush(ctx context.Context, b *buffer) bool {
 	defer b.reset()
 	for {
+		if s.gaveUp {
+			s.lost.Add(b.events)
+			return false
+		}
 		_, err := s.out.Write(b.Bytes())
-		if was := s.failing.Swap(err != nil); was != (err != nil) && s.opts.Report != nil {
-			s.opts.Report(err, s.lost.Load())
+		var some *Skipped
+		if errors.As(err, &some) {
+			s.lost.Add(some.rows)
+			if time.Since(s.reported) > reportAgain {
+				s.report(err, s.lost.Load())
+			}
+			err = nil
+		}
+		if was := s.failing.Swap(err != nil); was != (err != nil) || err != nil && time.Since(s.reported) > reportAgain {
+			s.report(err, s.lost.Load())
 		}
 		if err == nil {
-			return
+			return true
+		}
+		if !s.opts.Refuse && !s.patient || ctx.Err() != nil {
+			s.gaveUp = ctx.Err() != nil
+			s.lost.Add(b.events)
+			return false
 		}
 		wait := time.NewTimer(retryAfter)
-		if !s.opts.Refuse || ctx.Err() != nil {
-			wait.Stop()
-			s.lost.Add(b.events)
-			return
-		}
 		select {
 		case <-wait.C:
 		case <-ctx.Done():

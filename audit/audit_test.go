@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,10 @@ import (
 	"github.com/claimpool/claimpool/audit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// The shared clusters end with the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/claimpool/claimpool/cluster.(*Cluster).start.func1"))
+}
 
 // sink is a writer that can be made to fail, or to wait.
 type sink struct {
@@ -144,7 +148,15 @@ func TestAttackAuditInjection(t *testing.T) {
 	}
 }
 
-// TestAttackAuditFlood: the attacker fails to log in as often as he can, so that the stream fills up, while somebody else logs in.
+// heap is how much memory is in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestAttackAuditFlood: the attacker fails to log in as often as he can, under the longest names that there is room for, so that the stream fills up, while somebody else logs in.
 //
 // Must: Neither where lost events are counted nor where they refuse may the other be refused for it, and memory stays bounded.
 // Dialects: none
@@ -152,10 +164,15 @@ func TestAttackAuditFlood(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
 		out := &sink{gate: make(chan struct{})}
 		s := audit.New(out, audit.Options{Queue: 100, Refuse: refuse})
+		before := heap()
 		for range 10_000 {
-			if err := s.Record(&claimpool.Event{Kind: claimpool.EventRefusal}); err != nil {
+			long := strings.Repeat("x", 10_000) // a start-up message has room for it
+			if err := s.Record(&claimpool.Event{Kind: claimpool.EventRefusal, User: long, Database: long, Reason: long}); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if grown := heap() - before; grown > 1<<20 {
+			t.Errorf("memory has grown by %d bytes", grown)
 		}
 		if err := s.Record(&claimpool.Event{Kind: claimpool.EventLogin}); err != nil {
 			t.Errorf("refuse %t: %v", refuse, err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"strings"
 
 	"github.com/claimpool/claimpool"
 )
@@ -13,6 +14,7 @@ import (
 type buffer struct {
 	bytes.Buffer
 	events uint64
+	json   slog.Handler // writes here; nil before the first line of JSON
 }
 
 func (b *buffer) reset() {
@@ -20,11 +22,14 @@ func (b *buffer) reset() {
 	b.events = 0
 }
 
-// write adds the line of an event. log/slog escapes what could end a line or begin another.
-func (b *buffer) write(h slog.Handler, l *line) {
+// jsonLines writes an event as a line of JSON. log/slog escapes what could end a line or begin another.
+func jsonLines(b *buffer, l *line) {
 	r := slog.NewRecord(l.at.UTC(), slog.LevelInfo, string(l.e.Kind), 0)
-	r.AddAttrs(attrs(&l.e)...)
-	h.Handle(context.Background(), r) // writes to memory
+	r.AddAttrs(attrs(l)...)
+	if b.json == nil {
+		b.json = slog.NewJSONHandler(b, &slog.HandlerOptions{ReplaceAttr: named})
+	}
+	b.json.Handle(context.Background(), r) // writes to memory
 	b.events++
 }
 
@@ -36,12 +41,15 @@ func named(groups []string, a slog.Attr) slog.Attr {
 		a.Key = claimpool.LogEvent
 	case a.Key == slog.LevelKey:
 		return slog.Attr{}
+	case a.Value.Kind() == slog.KindDuration:
+		a.Value = slog.StringValue(a.Value.Duration().String())
 	}
 	return a
 }
 
 // attrs are the fields of an event that are known.
-func attrs(e *claimpool.Event) (list []slog.Attr) {
+func attrs(l *line) (list []slog.Attr) {
+	e := &l.e
 	issuer, subject, token := e.Issuer, e.Subject, e.Token
 	role, method, rule := "", "", ""
 	if id := e.Identity; id != nil {
@@ -54,6 +62,7 @@ func attrs(e *claimpool.Event) (list []slog.Attr) {
 	for _, f := range []struct{ key, value string }{
 		{claimpool.LogAddr, e.Addr}, {claimpool.LogDB, e.Database}, {claimpool.LogUser, e.User}, {claimpool.LogRole, role},
 		{claimpool.LogMethod, method}, {claimpool.LogRule, rule}, {claimpool.LogIssuer, issuer}, {claimpool.LogSubject, subject},
+		{claimpool.LogPool, e.Pool}, {claimpool.LogOutcome, string(e.Outcome)},
 	} {
 		if f.value != "" {
 			list = append(list, slog.String(f.key, f.value))
@@ -72,7 +81,37 @@ func attrs(e *claimpool.Event) (list []slog.Attr) {
 		list = append(list, slog.String(claimpool.LogReason, e.Reason))
 	}
 	if e.Held != 0 {
-		list = append(list, slog.String(claimpool.LogHeld, e.Held.String()))
+		list = append(list, slog.Duration(claimpool.LogHeld, e.Held))
+	}
+	if e.Outcome != "" {
+		list = append(list, slog.Uint64(claimpool.LogRows, e.Rows))
+	}
+	if e.Transactions > 1 {
+		list = append(list, slog.Uint64(claimpool.LogTransactions, uint64(e.Transactions)))
+	}
+	if l.lost > 0 {
+		list = append(list, slog.Uint64(claimpool.LogLost, l.lost))
 	}
 	return list
+}
+
+// Bounds of what strangers choose: a start-up message has room for much more, and thousands of them may wait in the queue.
+const (
+	maxName   = 256
+	maxReason = 1024
+)
+
+// bounded takes a copy of an event that holds no more than that.
+func bounded(e *claimpool.Event) claimpool.Event {
+	own := *e
+	own.Addr, own.Database, own.User, own.Reason = cut(e.Addr, maxName), cut(e.Database, maxName), cut(e.User, maxName), cut(e.Reason, maxReason)
+	return own
+}
+
+// cut gives the beginning of a long text, apart from the rest.
+func cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

@@ -78,13 +78,7 @@ func (k *checker) revocation() {
 		}
 		return
 	}
-	k.secret("revocation.password", r.Password)
-	if strings.Contains(strings.ToLower(r.DSN), "password") || passwordInURL(r.DSN) {
-		k.wrong("revocation.dsn", "holds a password", "Put it into a file, and name that with revocation.password.")
-	}
-	if u, err := url.Parse(r.DSN); err == nil && u.Host != "" && !loopback(u.Hostname()) && u.Query().Get("sslmode") != "verify-full" {
-		k.warn("revocation.dsn", "does not check whose server it is", "Add sslmode=verify-full.")
-	}
+	k.table("revocation", r.DSN, r.Password)
 	if r.StaleAfter < 2*r.PollInterval {
 		k.wrong("revocation.stale_after", "is shorter than two poll intervals", "Every login would be refused now and then.")
 	}
@@ -95,6 +89,17 @@ func (k *checker) revocation() {
 		case is.MaxLifetime > r.Keep:
 			k.wrong("issuers."+name+".max_lifetime", "is longer than revocation.keep", "A token could outlive its revocation.")
 		}
+	}
+}
+
+// table checks the way to a table of the proxy's own.
+func (k *checker) table(key, dsn string, password Secret) {
+	k.secret(key+".password", password)
+	if strings.Contains(strings.ToLower(dsn), "password") || passwordInURL(dsn) {
+		k.wrong(key+".dsn", "holds a password", "Put it into a file, and name that with "+key+".password.")
+	}
+	if u, err := url.Parse(dsn); err == nil && u.Host != "" && !loopback(u.Hostname()) && u.Query().Get("sslmode") != "verify-full" {
+		k.warn(key+".dsn", "does not check whose server it is", "Add sslmode=verify-full.")
 	}
 }
 

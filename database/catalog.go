@@ -57,13 +57,27 @@ var everywhere = []string{
 	// What the packs vault and ticket keep is for their functions alone, and whoever may call the wrong ones is whoever he wants.
 	`select format('%s on %s is granted to %s', a.privilege_type, c.oid::regclass, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
 	from pg_namespace n join pg_class c on relnamespace = n.oid, aclexplode(relacl) a
-	where nspname in ('claimpool_vault', 'claimpool_ticket', 'claimpool_revocation') and pg_get_userbyid(nspowner) = 'claimpool_owner' and grantee <> relowner`,
+	where nspname in ('claimpool_vault', 'claimpool_ticket', 'claimpool_revocation', 'claimpool_audit') and pg_get_userbyid(nspowner) = 'claimpool_owner' and grantee <> relowner
+	and not (nspname = 'claimpool_audit' and a.privilege_type = 'SELECT' and pg_get_userbyid(a.grantee) = 'claimpool_auditor')`,
 	`select format('role %I may call %s: its clients could sign others out, and see who was', rolname, p.oid::regprocedure)
 	from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
 	where nspname = 'claimpool_revocation' and pg_get_userbyid(nspowner) = 'claimpool_owner'
 	and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute') order by 1`,
 	`select 'role claimpool_revocation may log in or is a superuser: give it members in place of that' from pg_roles
 	where rolname = 'claimpool_revocation' and (rolcanlogin or rolsuper)`,
+	`select format('%s (%s) on %s is granted to %s', a.privilege_type, attname, c.oid::regclass, case a.grantee when 0 then 'PUBLIC' else a.grantee::regrole::text end)
+	from pg_namespace n join pg_class c on relnamespace = n.oid join pg_attribute on attrelid = c.oid, aclexplode(attacl) a
+	where nspname = 'claimpool_audit' and pg_get_userbyid(nspowner) = 'claimpool_owner' and a.grantee <> relowner
+	and not (a.privilege_type = 'INSERT' and pg_get_userbyid(a.grantee) = 'claimpool_audit') order by 1`,
+	`select format('role %I is a member of %s: its clients could %s audit records', pool.rolname, r.rolname,
+		case r.rolname when 'claimpool_audit' then 'make up' else 'read' end)
+	from pool, pg_roles r where r.rolname in ('claimpool_audit', 'claimpool_auditor') and not pool.rolsuper and pg_has_role(pool.oid, r.oid, 'member') order by 1`,
+	`select format('role %I may call %s: its clients could take audit records away', rolname, p.oid::regprocedure)
+	from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
+	where nspname = 'claimpool_audit' and pg_get_userbyid(nspowner) = 'claimpool_owner'
+	and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute') order by 1`,
+	`select format('role %I may log in or is a superuser: give it members in place of that', rolname) from pg_roles
+	where rolname in ('claimpool_audit', 'claimpool_auditor') and (rolcanlogin or rolsuper)`,
 	`select format('role %I may call %s, and so become anybody', rolname, p.oid::regprocedure) from pool, pg_namespace n join pg_proc p on pronamespace = n.oid
 	where nspname in ('claimpool_vault', 'claimpool_ticket') and pg_get_userbyid(nspowner) = 'claimpool_owner'
 	and proname in ('open', 'set_account', 'put', 'sign', 'mac') and not rolsuper and has_function_privilege(pool.oid, p.oid, 'execute')
@@ -83,10 +97,10 @@ var everywhere = []string{
 
 	// The schemas of packs are looked at only where they are ours.
 	`select format('function %s does not belong to claimpool_owner', p.oid::regprocedure) from ours, pg_namespace n, pg_proc p
-	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation', 'claimpool_audit') and nspowner = owner and pronamespace = n.oid and proowner <> owner`,
 	`select format('CREATE on schema %I is granted to %s', nspname, case grantee when 0 then 'PUBLIC' else grantee::regrole::text end)
 	from ours, pg_namespace n, aclexplode(nspacl) a
-	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
+	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation', 'claimpool_audit') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
 
 	// Every client may set request.jwt.claims: who decides by it lets everybody choose who he is.
 	`select format('policy %I on %s reads request.jwt.*, which every client may set: use jwt(), or request.setting() of the pack postgrest',

@@ -14,7 +14,7 @@ type pack struct {
 	schema    string
 	functions []string // the first one tells whether the pack is there
 	tables    []string // with all that belongs to them
-	role      string   // who may use it, a role without login; empty: no role of its own
+	role      string   // who may use it, a role without login, in role_NAME.sql; empty: no role of its own
 }
 
 var packs = []pack{
@@ -33,6 +33,7 @@ var packs = []pack{
 	{"revocation", "claimpool_revocation", qualify("claimpool_revocation",
 		"revoke(text[], bytea[], text, text, timestamptz, text, bytea)", "since(bigint)", "forget(interval)"),
 		qualify("claimpool_revocation", "revocations"), "claimpool_revocation"},
+	{"audit", "claimpool_audit", qualify("claimpool_audit", "prune(interval)"), qualify("claimpool_audit", "records"), "claimpool_audit"},
 }
 
 func qualify(schema string, names ...string) []string {
@@ -55,6 +56,7 @@ var packSchemas = []packSchema{
 	{"claimpool_ticket", "", nil},
 	{"claimpool_lookup", "", nil},
 	{"claimpool_revocation", "", nil},
+	{"claimpool_audit", "", nil},
 }
 
 // What the pack lookup reads. Only a superuser may give that, and take it back.
@@ -74,7 +76,7 @@ func (s *State) missingPacks(names []string) (list []pack, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(packs, func(p pack) bool { return p.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault, ticket, lookup and revocation are", name)
+			return nil, fmt.Errorf("there is no pack %q: supabase, neon, postgrest, vault, ticket, lookup, revocation and audit are", name)
 		}
 		p := packs[i]
 		if name == "lookup" && !s.superuser {

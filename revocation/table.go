@@ -154,16 +154,18 @@ func closeSoon(conn *pgx.Conn) {
 // told is where a connection notes that it has been notified, also in the middle of an answer to something else.
 const told = "claimpool.told"
 
-// Connector makes Table.Connect of a connection string. The password is asked for at each connection.
-func Connector(dsn string, password func(context.Context) (claimpool.Secret, error)) (func(context.Context) (*pgx.Conn, error), error) {
+// Connector makes Table.Connect of a connection string, and that of others' tables: purpose is for people who look at the server's
+// connections. The password is asked for at each connection.
+func Connector(purpose, dsn string, password func(context.Context) (claimpool.Secret, error)) (func(context.Context) (*pgx.Conn, error), error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
 	}
 	cfg.ConnectTimeout = maxQuery
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec // nothing is prepared: a pooler may stand in between
-	cfg.RuntimeParams["application_name"] = "claimpool revocation"
+	cfg.RuntimeParams["application_name"] = "claimpool " + purpose
 	cfg.RuntimeParams["search_path"] = "pg_catalog"
+	cfg.RuntimeParams["client_encoding"] = "UTF8"
 	// A notification is a hint to look: nothing that it says is believed, or kept.
 	cfg.OnNotification = func(c *pgconn.PgConn, _ *pgconn.Notification) { c.CustomData()[told] = true }
 	return func(ctx context.Context) (*pgx.Conn, error) {

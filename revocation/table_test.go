@@ -46,7 +46,7 @@ func eachVersion(t *testing.T, test func(t *testing.T, s *shared)) {
 		role, password := c.NewRole(t)
 		s.pool, s.poolPassword = c.NewRole(t)
 		c.Exec(t, s.db, "GRANT claimpool_revocation TO "+role)
-		connect, err := revocation.Connector(c.DSN(s.db, role, ""), func(context.Context) (claimpool.Secret, error) { return claimpool.Secret(password), nil })
+		connect, err := revocation.Connector("revocation", c.DSN(s.db, role, ""), func(context.Context) (claimpool.Secret, error) { return claimpool.Secret(password), nil })
 		if err != nil {
 			t.Fatal(err)
 		}

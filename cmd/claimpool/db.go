@@ -57,7 +57,7 @@ type dbInstallCommand struct {
 	Schema   string   `default:"public" help:"The schema for jwt(). Everything else goes into the schema claimpool. Default: public."`
 	KeyID    string   `name:"key-id" default:"k1" help:"The name of the first key. Default: k1."`
 	KeyFile  string   `default:"claimpool.key" placeholder:"FILE" help:"Where the new key goes, for context.key_file of the proxy. Default: claimpool.key."`
-	With     []string `placeholder:"PACK" help:"Also a pack: functions with the names that policies written for another system call (supabase, neon, postgrest), sessions in a table (vault), signed tickets (ticket), the look-up of stored passwords (lookup), or the table of revocations that proxies share (revocation)."`
+	With     []string `placeholder:"PACK" help:"Also a pack: functions with the names that policies written for another system call (supabase, neon, postgrest), sessions in a table (vault), signed tickets (ticket), the look-up of stored passwords (lookup), the table of revocations that proxies share (revocation), or the table of audit records (audit)."`
 	Unlogged bool     `help:"Keep the sessions of a new pack vault in an unlogged table: faster, and gone after a crash."`
 	DryRun   bool     `help:"Print what would be run, and change nothing."`
 }

@@ -37,7 +37,7 @@ func (s *service) endpoints(cfg *config.Config) error {
 		list = append(list, endpoint{"admin", cfg.Admin.Listen, cfg.Admin.TLS, admin.Handler(secret, kept, s.audit.auditor(), s.log)})
 	}
 	if cfg.Logout.Listen != "" {
-		list = append(list, endpoint{"logout", cfg.Logout.Listen, cfg.Logout.TLS, admin.LogoutHandler(s.verifyLogout, s.now.revoked.table, s.log)})
+		list = append(list, endpoint{"logout", cfg.Logout.Listen, cfg.Logout.TLS, admin.LogoutHandler(s.verifyLogout, s.now.revoked.table, s.audit.auditor(), s.log)})
 	}
 	for _, e := range list {
 		if err := s.open(e); err != nil {

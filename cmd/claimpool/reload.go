@@ -23,6 +23,7 @@ func (s *service) reload() {
 	}
 	if err != nil {
 		s.log.Error("the configuration was not reloaded: the old one stays", claimpool.LogErr, err.Error())
+		s.audit.command("reload, refused: " + err.Error())
 	}
 }
 
@@ -52,6 +53,7 @@ func (s *service) apply(cfg *config.Config) error {
 	before.issuers.close(b.issuers)
 	before.closeLookups(b)
 	s.log.Info("configuration reloaded", claimpool.LogReason, changes(taken))
+	s.audit.command("reload: " + changes(taken))
 	if len(restart) > 0 {
 		s.log.Warn("some changes need a restart", claimpool.LogReason, changes(restart))
 	}
@@ -78,6 +80,7 @@ func (s *service) refresh(reported map[string]string) {
 		case err == nil && (changed || reported[what] != ""):
 			delete(reported, what)
 			s.log.Info("a file has changed and is in use", claimpool.LogReason, what)
+			s.audit.command("a changed file is in use: " + what)
 		}
 	}
 	for name, files := range now.issuers.files {

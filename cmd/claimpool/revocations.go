@@ -27,7 +27,7 @@ func newRevocations(cfg config.Revocation, now func() time.Time) (*revocations, 
 	if !cfg.Password.Empty() {
 		password = passwordOf(cfg.Password)
 	}
-	connect, err := revocation.Connector(cfg.DSN, password)
+	connect, err := revocation.Connector("revocation", cfg.DSN, password)
 	if err != nil {
 		return nil, fmt.Errorf("revocation.dsn: %w", err)
 	}

@@ -31,7 +31,7 @@ func (f *revokeFlags) write(env *environment, r revocation.Request) error {
 	if err != nil {
 		return statusError{err, statusUsage}
 	}
-	connect, err := revocation.Connector(f.DSN, nil)
+	connect, err := revocation.Connector("revocation", f.DSN, nil)
 	if err != nil {
 		return usage("--dsn: %w", err)
 	}
@@ -97,7 +97,7 @@ type revokeListCommand struct {
 
 // Run prints the table.
 func (c *revokeListCommand) Run(env *environment) error {
-	connect, err := revocation.Connector(c.DSN, nil)
+	connect, err := revocation.Connector("revocation", c.DSN, nil)
 	if err != nil {
 		return usage("--dsn: %w", err)
 	}

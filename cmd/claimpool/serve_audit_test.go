@@ -50,7 +50,7 @@ func TestServeAudit(t *testing.T) {
 	if _, err := s.dial(p, s.role, fresh+"x", "server.test"); err == nil {
 		t.Error("a broken token is good")
 	}
-	connect, err := revocation.Connector(dsn, nil)
+	connect, err := revocation.Connector("revocation", dsn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -284,10 +284,11 @@ func (p *process) address() string {
 // dial logs in over TLS, trusting the stage's authority for a host name.
 func (s *stage) dial(p *process, user, password, host string) (*pgx.Conn, error) {
 	_, port, _ := net.SplitHostPort(p.address())
-	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%s dbname=app user=%s password='%s' sslmode=require default_query_exec_mode=exec", port, user, password))
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%s dbname=app user=x password='%s' sslmode=require default_query_exec_mode=exec", port, password))
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	cfg.User = user // whatever is in it
 	cfg.TLSConfig.InsecureSkipVerify, cfg.TLSConfig.RootCAs, cfg.TLSConfig.ServerName = false, s.ca.Pool, host
 	return pgx.ConnectConfig(s.t.Context(), cfg)
 }
