@@ -182,6 +182,77 @@ func TestAttackIntrospectionFlood(t *testing.T) {
 	}
 }
 
+// TestAttackIntrospectionMisbehaves: the attacker has got hold of what the issuer answers, or of the way to it: it is slow, without end,
+// huge, packed, broken, or leads elsewhere, to receive the token and the client's secret or to answer in the issuer's place.
+//
+// Must: The question ends within its time and its size without an answer, nothing is kept, and nobody else is asked.
+func TestAttackIntrospectionMisbehaves(t *testing.T) {
+	mine := pgtest.StartPlainProvider(t)
+	mine.Activate("token", `"sub":"u1"`)
+	t.Run("all", func(t *testing.T) {
+		for name, do := range pgtest.Misbehaviours(`{"active":true,"sub":"u1"`, mine.URL+pgtest.IntrospectPath) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				p := pgtest.StartPlainProvider(t)
+				p.Instead(pgtest.IntrospectPath, do)
+				i := introspection(t, p, func(s *judge.IntrospectionSpec) { s.Keep = time.Hour })
+				began := time.Now()
+				_, err := i.Introspect([]byte("token"))
+				if outcome(err) != noAnswer || errors.Is(err, token.ErrInactive) || strings.Contains(err.Error(), "pr0xy") {
+					t.Errorf("%v", err)
+				}
+				if took := time.Since(began); took > 20*time.Second { // the question has one second
+					t.Errorf("it took %v", took)
+				}
+				p.Instead(pgtest.IntrospectPath, nil)
+				if _, err := i.Introspect([]byte("token")); !errors.Is(err, token.ErrInactive) {
+					t.Errorf("when the issuer behaves again: %v", err)
+				}
+			})
+		}
+	})
+	if n := mine.Hits(pgtest.IntrospectPath); n != 0 {
+		t.Errorf("the token went elsewhere %d times", n)
+	}
+}
+
+// An issuer that judges tokens by a clock that differs from ours: its answers have the times of its own clock, and the leeway is for
+// small differences.
+func TestIntrospectionOfASkewedClock(t *testing.T) {
+	for name, test := range map[string]struct {
+		skew, leeway time.Duration
+		members      string // with the seconds of its clock
+		want         token.Reason
+	}{
+		"the same clock":            {0, 0, `"iat":%d,"exp":%d`, ""},
+		"ahead":                     {30 * time.Second, 0, `"iat":%d,"exp":%d`, token.IssuedInFuture},
+		"ahead, within the leeway":  {30 * time.Second, time.Minute, `"iat":%d,"exp":%d`, ""},
+		"ahead by far":              {3 * time.Minute, time.Minute, `"nbf":%d,"exp":%d`, token.NotYetValid},
+		"behind":                    {-330 * time.Second, 0, `"iat":%d,"exp":%d`, token.Expired},
+		"behind, within the leeway": {-330 * time.Second, time.Minute, `"iat":%d,"exp":%d`, ""},
+		"behind by far":             {-390 * time.Second, time.Minute, `"iat":%d,"exp":%d`, token.Expired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pgtest.StartPlainProvider(t)
+			p.Skew(test.skew)
+			its := now.Add(test.skew).Unix()
+			p.Activate("token", fmt.Sprintf(`"sub":"u1","aud":"claimpool",`+test.members, its, its+300))
+			v := &token.Verifier{Introspector: introspection(t, p, nil), Clock: clock,
+				Rules: token.Rules{Issuer: p.URL, Audience: []string{"claimpool"}, Leeway: test.leeway}}
+			tok, err := v.Verify([]byte("token"))
+			var r *token.Refusal
+			switch {
+			case test.want == "" && err == nil:
+				if end := time.Unix(its+300, 0).Add(test.leeway); !tok.Expires.Equal(end) {
+					t.Errorf("it ends at %v, want %v", tok.Expires, end)
+				}
+			case test.want == "" || !errors.As(err, &r) || r.Reason != test.want:
+				t.Errorf("%v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 func TestNewIntrospection(t *testing.T) {
 	good := judge.IntrospectionSpec{URL: "https://id.example/introspect", ClientID: "proxy", Secret: secret, Timeout: time.Second, Clock: clock}
 	if _, err := judge.NewIntrospection(good); err != nil {

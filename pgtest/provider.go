@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // What a Provider has.
@@ -33,6 +34,7 @@ type Provider struct {
 	active  map[string]string // what introspection answers, by token
 	instead map[string]http.HandlerFunc
 	hits    map[string]int
+	skew    time.Duration
 }
 
 // StartProvider runs a provider with https until the test ends.
@@ -108,6 +110,21 @@ func (p *Provider) Instead(path string, do http.HandlerFunc) {
 	p.instead[path] = do
 }
 
+// Skew sets the provider's clock: so far ahead of ours, or behind it when negative. Its answers' Date says so, and so do the tokens of an
+// Issuer whose Clock is Now.
+func (p *Provider) Skew(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.skew = d
+}
+
+// Now is the time by the provider's clock.
+func (p *Provider) Now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Add(p.skew)
+}
+
 // Hits counts the requests for a path so far.
 func (p *Provider) Hits(path string) int {
 	p.mu.Lock()
@@ -121,6 +138,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.hits[r.URL.Path]++
 	do, keys := p.instead[r.URL.Path], strings.Join(p.keys, ",")
 	p.mu.Unlock()
+	w.Header().Set("Date", p.Now().UTC().Format(http.TimeFormat))
 	switch {
 	case do != nil:
 		do(w, r)

@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/claimpool/claimpool/pgtest"
 )
@@ -79,6 +81,7 @@ func TestServeFetchesKeys(t *testing.T) {
 		down.Instead(pgtest.DiscoveryPath, nil)
 		soon(t, "keys", func() bool { return s.try(p, down.Issuer) == nil })
 	})
+	t.Run("a clock that is not ours", func(t *testing.T) { s.skews(t, p, good, goodLine+downLine) })
 	t.Run("a reload", func(t *testing.T) { s.reloadsRemotes(t, p, good, goodLine) })
 	p.signal(syscall.SIGTERM)
 	p.exits()
@@ -98,14 +101,35 @@ func (s *stage) rotates(t *testing.T, p *process, good provided) {
 	*good.Issuer = *next
 }
 
+// skews holds that the tokens of an issuer whose clock is three minutes ahead are refused for that, and taken where the leeway allows it.
+func (s *stage) skews(t *testing.T, p *process, good provided, lines string) {
+	good.Skew(3 * time.Minute)
+	good.Clock = good.Provider.Now
+	defer func() { good.Clock = nil }()
+	err := s.try(p, good.Issuer)
+	if err == nil || !strings.Contains(err.Error(), "28P01") || strings.Contains(err.Error(), "clock") {
+		t.Errorf("ahead: %v", err)
+	}
+	soon(t, "the reason in the log", func() bool {
+		return slices.ContainsFunc(p.lines("connection refused"), func(line map[string]any) bool {
+			return strings.Contains(fmt.Sprint(line["reason"]), "issued_in_future")
+		})
+	})
+	s.settings["issuers"] = strings.Replace(lines, "audience:", "leeway: 5m, audience:", 1)
+	s.configure()
+	p.signal(syscall.SIGHUP)
+	soon(t, "a login within the leeway", func() bool { return s.try(p, good.Issuer) == nil })
+}
+
 // reloadsRemotes holds that a reload keeps what it can, takes what is new, and drops what is gone.
 func (s *stage) reloadsRemotes(t *testing.T, p *process, good provided, goodLine string) {
 	fetched := len(p.lines("the keys of an issuer are fetched"))
 	third, line := s.provide("third")
 	s.settings["issuers"] = goodLine + line
 	s.configure()
+	reloads := len(p.lines("configuration reloaded"))
 	p.signal(syscall.SIGHUP)
-	p.await("configuration reloaded", 1)
+	p.await("configuration reloaded", reloads+1)
 	p.await("the keys of an issuer are fetched", fetched+1) // of the third alone
 	for _, is := range []*pgtest.Issuer{good.Issuer, third.Issuer} {
 		if err := s.try(p, is); err != nil {
