@@ -54,7 +54,7 @@ var rooms = map[string]room{
 	"database":   {"root", "log", "what runs inside PostgreSQL is the same whoever installs it"},
 	"cluster":    {"", "log", "it starts PostgreSQL for demos and tests, and does not know what for"},
 
-	"credential":    {"root", "log", "it gets secrets from those who keep them, and does not know what they open"},
+	"credential":    {"root fetch", "log", "it gets secrets from those who keep them, and does not know what they open"},
 	"cmd/claimpool": {"*", "", "flags and wiring"},
 	"pgtest":        {"*", "", "the test harness"},
 	"simulation":    {"root wire pool relay trusted", "log clock", "it is the rooms that decide, between simulated clients and servers: what it cannot reach cannot differ from one run to the next"},

@@ -2,7 +2,6 @@ package credential
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/fetch"
 )
 
 const (
@@ -26,18 +26,8 @@ const (
 	maxFile = 64 << 10
 )
 
-// newClient makes an HTTP client that follows no redirects: what we send is worth as much as what we get. direct is for services of
-// the machine itself, which no proxy of the environment may see.
-func newClient(roots *x509.CertPool, direct bool) *http.Client {
-	t := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10,
-	}
-	if direct {
-		t.Proxy = nil
-	}
-	return &http.Client{Transport: t, Timeout: maxWait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
+// ofMachine is how services of the machine itself are asked.
+var ofMachine = fetch.Options{Machine: true}
 
 // request is one question to a service.
 type request struct {
@@ -46,39 +36,44 @@ type request struct {
 	body        string // a form
 }
 
-// ask sends a request and gives the body of an answer 200. No error shows the body, or what the request holds besides its address.
-func ask(ctx context.Context, c *http.Client, r request) ([]byte, http.Header, error) {
-	req, err := http.NewRequestWithContext(ctx, r.method, r.url, strings.NewReader(r.body))
-	if err != nil {
-		return nil, nil, errors.New("the address is not a URL")
-	}
-	if r.body != "" {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for name, value := range r.header {
-		req.Header.Set(name, value)
-	}
-	resp, err := c.Do(req)
+// ask sends a request and gives the body of an answer 200. It follows no redirect: what we send is worth as much as what we get. No error
+// shows the body, or what the request holds besides its address.
+func ask(ctx context.Context, o fetch.Options, r request) ([]byte, http.Header, error) {
+	client, err := fetch.NewClient(r.url, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	where := req.URL.Scheme + "://" + req.URL.Host + req.URL.Path
-	switch {
-	case err != nil:
-		return nil, nil, fmt.Errorf("%s: %w", where, err)
-	case resp.StatusCode != http.StatusOK:
-		return nil, nil, fmt.Errorf("%s answered %s", where, resp.Status)
-	case len(body) > maxAnswer:
-		return nil, nil, fmt.Errorf("%s: the answer is longer than %d bytes", where, maxAnswer)
+	header := http.Header{}
+	if r.body != "" {
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	return body, resp.Header, nil
+	for name, value := range r.header {
+		header.Set(name, value)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	var answer *fetch.Answer
+	switch r.method {
+	case http.MethodGet:
+		answer, err = client.Get(ctx, header, maxAnswer)
+	case http.MethodPut:
+		answer, err = client.Put(ctx, header, maxAnswer)
+	default:
+		answer, err = client.Post(ctx, header, []byte(r.body), maxAnswer)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if answer.Code != http.StatusOK {
+		where, _, _ := strings.Cut(r.url, "?")
+		return nil, nil, fmt.Errorf("%s answered %s", where, answer.Status)
+	}
+	return answer.Body, answer.Header, nil
 }
 
 // askJSON is ask for an answer in JSON. The decoder's errors may show a part of what they read, so they are not passed on.
-func askJSON(ctx context.Context, c *http.Client, r request, into any) error {
-	body, _, err := ask(ctx, c, r)
+func askJSON(ctx context.Context, o fetch.Options, r request, into any) error {
+	body, _, err := ask(ctx, o, r)
 	defer clear(body)
 	if err == nil && json.Unmarshal(body, into) != nil {
 		err = errors.New("the answer is not the JSON that was expected")

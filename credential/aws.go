@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/fetch"
 )
 
 // AWS makes the tokens with which PostgreSQL in Amazon RDS and Aurora is logged in to ("IAM database authentication"): a request that is
@@ -160,7 +161,7 @@ func containerKeys(ctx context.Context, address string) (awsKeys, error) {
 		header["Authorization"] = token
 	}
 	var answer roleKeys
-	err = askJSON(ctx, newClient(nil, true), request{method: http.MethodGet, url: address, header: header}, &answer)
+	err = askJSON(ctx, ofMachine, request{method: http.MethodGet, url: address, header: header}, &answer)
 	return answer.keys(), err
 }
 
@@ -170,7 +171,7 @@ func (a *AWS) machineKeys(ctx context.Context) (awsKeys, error) {
 	if base == "" {
 		base = "http://169.254.169.254"
 	}
-	client := newClient(nil, true)
+	client := ofMachine
 	token, _, err := ask(ctx, client, request{
 		method: http.MethodPut, url: base + "/latest/api/token", header: map[string]string{"X-aws-ec2-metadata-token-ttl-seconds": "60"},
 	})
@@ -207,7 +208,7 @@ func (a *AWS) webIdentity(ctx context.Context, region string) (awsKeys, error) {
 	if name == "" {
 		name = "claimpool"
 	}
-	body, _, err := ask(ctx, newClient(roots, false), request{method: http.MethodPost, url: base + "/", body: url.Values{
+	body, _, err := ask(ctx, fetch.Options{Roots: roots}, request{method: http.MethodPost, url: base + "/", body: url.Values{
 		"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {os.Getenv("AWS_ROLE_ARN")},
 		"RoleSessionName": {name}, "WebIdentityToken": {token},
 	}.Encode()})

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/claimpool/claimpool/fetch"
 )
 
 // Azure gets access tokens of Microsoft Entra ID for Azure Database for PostgreSQL: with a federated token where the environment has
@@ -32,7 +34,7 @@ func (a Azure) Source() (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("azure: %w", err)
 	}
-	direct, outside := newClient(nil, true), newClient(roots, false)
+	direct, outside := ofMachine, fetch.Options{Roots: roots}
 	return func(ctx context.Context) (Credential, error) {
 		client := direct
 		r, err := a.request()
@@ -90,7 +92,7 @@ func (a Azure) request() (request, error) {
 	return request{method: http.MethodGet, url: base + "/metadata/identity/oauth2/token?" + query.Encode(), header: map[string]string{"Metadata": "true"}}, nil
 }
 
-func (a Azure) token(ctx context.Context, client *http.Client, r request) (Credential, error) {
+func (a Azure) token(ctx context.Context, client fetch.Options, r request) (Credential, error) {
 	var answer struct {
 		AccessToken string          `json:"access_token"`
 		ExpiresIn   json.RawMessage `json:"expires_in"` // a number, or a number in quotes; App Service has none

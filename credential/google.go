@@ -23,7 +23,7 @@ const scopeSQL = "https://www.googleapis.com/auth/sqlservice.login"
 
 // Source gives the source.
 func (g Google) Source() Source {
-	client := newClient(nil, true)
+	client := ofMachine
 	return func(ctx context.Context) (Credential, error) {
 		base, account := g.Endpoint, g.Account
 		if base == "" {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/claimpool/claimpool/fetch"
 )
 
 // Vault is a secret in HashiCorp Vault (or OpenBao) and the way to it: of the key-value engine, version 1 or 2, or of the database
@@ -46,7 +48,7 @@ func (v Vault) Source() (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	client := newClient(roots, false)
+	client := fetch.Options{Roots: roots}
 	address := u.JoinPath("v1", strings.Trim(v.Path, "/")).String()
 	return func(ctx context.Context) (Credential, error) {
 		token, err := v.token()

@@ -30,7 +30,9 @@ const (
 
 // CheckURL says what is wrong with an address that decides who may log in. Whoever can change the answer can let himself in,
 // so it must be https; http is only for loopback addresses.
-func CheckURL(address string) error {
+func CheckURL(address string) error { return checkURL(address, false) }
+
+func checkURL(address string, machine bool) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
@@ -43,7 +45,7 @@ func CheckURL(address string) error {
 		return errors.New("it must hold no user and no password")
 	case u.Fragment != "":
 		return errors.New("it must hold no #")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !machine && !isLoopback(u.Hostname()):
 		return errors.New("it must begin with https://: over http everybody on the way could read and change the answer; http is for loopback addresses")
 	}
 	return nil
@@ -69,16 +71,22 @@ type Options struct {
 
 	// Keep keeps connections for the next request, for half a minute.
 	Keep bool
+
+	// Machine is for services of the machine itself, such as a cloud's metadata service: they speak http, at addresses that are not
+	// loopback ones, and no proxy of the environment may see what is asked.
+	Machine bool
 }
 
 // NewClient makes a client for an address. The proxies of the environment (HTTPS_PROXY, NO_PROXY) are used, except for loopback
 // addresses.
 func NewClient(address string, o Options) (*Client, error) {
-	if err := CheckURL(address); err != nil {
-		return nil, fmt.Errorf("%s: %w", address, err)
+	if err := checkURL(address, o.Machine); err != nil {
+		return nil, fmt.Errorf("%s: %w", place(address), err)
 	}
-	dialer := &net.Dialer{}
-	if strings.HasPrefix(address, "http:") { // a name such as localhost must not lead elsewhere
+	dialer, proxy := &net.Dialer{}, http.ProxyFromEnvironment
+	if o.Machine {
+		proxy = nil
+	} else if strings.HasPrefix(address, "http:") { // a name such as localhost must not lead elsewhere
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			if host, _, err := net.SplitHostPort(address); err != nil || !net.ParseIP(host).IsLoopback() {
 				return fmt.Errorf("%s is not a loopback address", address)
@@ -88,7 +96,7 @@ func NewClient(address string, o Options) (*Client, error) {
 	}
 	c := &Client{address: address}
 	c.http.Transport = &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext,
+		Proxy: proxy, DialContext: dialer.DialContext,
 		TLSClientConfig:   &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: !o.Keep, MaxResponseHeaderBytes: maxHeader, MaxConnsPerHost: maxConnections, IdleConnTimeout: idleConnection,
 	}
@@ -123,6 +131,11 @@ func (c *Client) Post(ctx context.Context, header http.Header, body []byte, limi
 	return c.do(ctx, http.MethodPost, header, body, limit)
 }
 
+// Put sends nothing but a header, with PUT.
+func (c *Client) Put(ctx context.Context, header http.Header, limit int64) (*Answer, error) {
+	return c.do(ctx, http.MethodPut, header, nil, limit)
+}
+
 // do makes a request. An answer longer than limit bytes, unpacked, is an error. No error shows the header or the body of the
 // request: they may hold a credential.
 func (c *Client) do(ctx context.Context, method string, header http.Header, body []byte, limit int64) (*Answer, error) {
@@ -143,11 +156,17 @@ func (c *Client) do(ctx context.Context, method string, header http.Header, body
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", c.address, err)
+		return nil, fmt.Errorf("%s: %w", place(c.address), err)
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s: the document is larger than %d bytes", c.address, limit)
+		return nil, fmt.Errorf("%s: the document is larger than %d bytes", place(c.address), limit)
 	}
 	return &Answer{Code: resp.StatusCode, Status: resp.Status, Header: resp.Header, Body: data}, nil
+}
+
+// place is an address without its query.
+func place(address string) string {
+	address, _, _ = strings.Cut(address, "?")
+	return address
 }
 
 // noRedirect gives the redirect itself as the answer.

@@ -79,6 +79,29 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// Services of the machine itself are asked without a proxy of the environment, over http where they are; all other rules stay.
+func TestMachine(t *testing.T) {
+	for address, good := range map[string]bool{
+		"http://169.254.169.254/x": true, "http://metadata.google.internal/x": true, "https://169.254.169.254/": true,
+		"ftp://169.254.169.254/": false, "http://u:p@169.254.169.254/": false, "": false, "http:///x": false,
+	} {
+		if _, err := fetch.NewClient(address, fetch.Options{Machine: true}); (err == nil) != good {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	if _, err := fetch.NewClient("ftp://id.example/?key=tell-tale", fetch.Options{Machine: true}); err == nil || strings.Contains(err.Error(), "tell-tale") {
+		t.Errorf("the query: %v", err)
+	}
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Method+" "+r.Header.Get("X-Test")) })
+	c, err := fetch.NewClient(address, fetch.Options{Machine: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.Put(t.Context(), http.Header{"X-Test": {"1"}}, 100); err != nil || string(a.Body) != "PUT 1" {
+		t.Errorf("%+v %v", a, err)
+	}
+}
+
 func TestRedirects(t *testing.T) {
 	elsewhere := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "elsewhere") })
 	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
