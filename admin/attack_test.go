@@ -34,6 +34,12 @@ func (c *counted) List(context.Context) ([]revocation.Entry, error) {
 	return nil, c.fail
 }
 
+// Pools is part of admin.Pools.
+func (c *counted) Pools(context.Context) ([]admin.Pool, error) {
+	c.calls++
+	return nil, c.fail
+}
+
 const secret = "0123456789abcdef0123456789abcdef"
 
 func newLog() (*slog.Logger, *pgtest.LogBuffer) {
@@ -88,8 +94,8 @@ func ask(t *testing.T, method, url, body string, header ...string) (status int, 
 func TestAttackEndpointWithoutToken(t *testing.T) {
 	log, lines := newLog()
 	table := new(counted)
-	url := serve(t, admin.Handler(claimpool.Secret(secret), table, nil, log), log)
-	open := serve(t, admin.Handler(nil, table, nil, log), log)
+	url := serve(t, admin.Handler(claimpool.Secret(secret), table, table, nil, log), log)
+	open := serve(t, admin.Handler(nil, table, table, nil, log), log)
 	body := `{"iss": "i", "sub": "ann"}`
 	for name, header := range map[string][]string{
 		"nothing":           nil,
@@ -105,9 +111,10 @@ func TestAttackEndpointWithoutToken(t *testing.T) {
 		"behind a good one": {"Authorization", "Bearer x", "Authorization", "Bearer " + secret},
 	} {
 		for _, where := range []string{url, open} {
-			for _, request := range [][2]string{{"GET", "/revocations"}, {"POST", "/revocations"}, {"OPTIONS", "/revocations"}, {"GET", "/"}, {"GET", "/revocations?token=" + secret}} {
+			for _, request := range [][2]string{{"GET", "/revocations"}, {"POST", "/revocations"}, {"OPTIONS", "/revocations"}, {"GET", "/"}, {"GET", "/revocations?token=" + secret},
+				{"GET", "/pools"}, {"HEAD", "/pools"}, {"POST", "/pools"}, {"GET", "/pools?token=" + secret}, {"GET", "//pools"}} {
 				status, text, got := ask(t, request[0], where+request[1], body, header...)
-				if status != http.StatusUnauthorized || !strings.Contains(text, "a token is needed") {
+				if status != http.StatusUnauthorized || !strings.Contains(text, "a token is needed") && request[0] != "HEAD" {
 					t.Errorf("%s: %v: %d %s", name, request, status, text)
 				}
 				for h := range got {
@@ -119,7 +126,7 @@ func TestAttackEndpointWithoutToken(t *testing.T) {
 		}
 	}
 	if table.calls != 0 {
-		t.Errorf("%d requests have reached the table", table.calls)
+		t.Errorf("%d requests have reached the table or the pools", table.calls)
 	}
 	if !strings.Contains(lines.String(), "request of an administrator refused") || strings.Contains(lines.String(), secret) {
 		t.Error(lines.String())
@@ -134,7 +141,7 @@ func TestAttackEndpointWithoutToken(t *testing.T) {
 func TestAttackEndpointBodies(t *testing.T) {
 	log, lines := newLog()
 	table := new(counted)
-	url := serve(t, admin.Handler(claimpool.Secret(secret), table, nil, log), log) + "/revocations"
+	url := serve(t, admin.Handler(claimpool.Secret(secret), table, table, nil, log), log) + "/revocations"
 	token, kind := "Bearer "+secret, "application/json"
 	for name, test := range map[string]struct{ kind, body string }{
 		"a form":            {"application/x-www-form-urlencoded", `{"issuer": "i", "sub": "ann"}`},
@@ -163,8 +170,10 @@ func TestAttackEndpointBodies(t *testing.T) {
 		t.Errorf("%d lines: %s", n, lines.String())
 	}
 	table.fail = errors.New("password of the table")
-	if status, text, _ := ask(t, "GET", url, "", "Authorization", token); status != http.StatusServiceUnavailable || strings.Contains(text, "password") {
-		t.Errorf("%d %s", status, text)
+	for _, url := range []string{url, strings.Replace(url, "/revocations", "/pools", 1)} {
+		if status, text, _ := ask(t, "GET", url, "", "Authorization", token); status != http.StatusServiceUnavailable || strings.Contains(text, "password") {
+			t.Errorf("%d %s", status, text)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func TestRequestsAreRecorded(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	log, _ := newLog()
 	l := new(ledger)
-	url := serve(t, admin.Handler(claimpool.Secret(secret), new(counted), l, log), log) + "/revocations"
+	url := serve(t, admin.Handler(claimpool.Secret(secret), new(counted), nil, l, log), log) + "/revocations"
 	logout := serve(t, admin.LogoutHandler(func(raw []byte) (*admin.Logout, error) {
 		if string(raw) == "good" {
 			return &admin.Logout{Issuer: "https://id", Subject: "ann", ID: "1", Issued: time.Now()}, nil

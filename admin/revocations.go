@@ -17,10 +17,14 @@ type Revocations interface {
 	List(ctx context.Context) ([]revocation.Entry, error)
 }
 
-// Handler is the endpoint for administrators: GET /revocations lists, POST /revocations revokes what its body, a
-// revocation.Request, says. Every request, refused or not, is recorded; what cannot be recorded is not done. revocations and audit may be nil.
-func Handler(token claimpool.Secret, revocations Revocations, audit claimpool.Auditor, log *slog.Logger) http.Handler {
+// Handler is the endpoint for administrators: GET /pools says what the pools do, GET /revocations lists, POST /revocations revokes what its
+// body, a revocation.Request, says. Every request, refused or not, is recorded; what cannot be recorded is not done. revocations, pools and
+// audit may be nil.
+func Handler(token claimpool.Secret, revocations Revocations, pools Pools, audit claimpool.Auditor, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
+	if pools != nil {
+		mux.HandleFunc("GET /pools", showPools(pools, log))
+	}
 	if revocations != nil {
 		e := &endpoint{revocations, log}
 		mux.HandleFunc("GET /revocations", e.list)

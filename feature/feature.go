@@ -34,14 +34,16 @@ const (
 var names = [...]string{"listen", "advisory_locks", "temporary_tables", "with_hold", "set", "prepare"}
 
 // String names the features in the set as the settings do.
-func (u Uses) String() string {
-	var list []string
+func (u Uses) String() string { return strings.Join(u.Names(), ",") }
+
+// Names are those of the features in the set.
+func (u Uses) Names() (list []string) {
 	for i, name := range names {
 		if u&(1<<i) != 0 {
 			list = append(list, name)
 		}
 	}
-	return strings.Join(list, ",")
+	return list
 }
 
 // Choice is what becomes of a feature where clients share server connections.

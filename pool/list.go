@@ -94,5 +94,13 @@ type Ticket struct {
 	waiting bool
 }
 
+// LongestWait is how long the client that has waited longest has waited; 0 when nobody waits.
+func (p *Pool) LongestWait(now time.Time) time.Duration {
+	if t := p.queue.oldest(); t != nil {
+		return t.WaitedFor(now)
+	}
+	return 0
+}
+
 // WaitedFor is how long the client has waited.
 func (t *Ticket) WaitedFor(now time.Time) time.Duration { return now.Sub(t.since) }

@@ -138,6 +138,7 @@ func (c *client) checkPin() {
 	if c.pin == nil || c.state != keeping || limit == 0 || c.pool.hub.clock()-c.active <= limit {
 		return
 	}
+	c.pool.pinsTimedOut++
 	c.fatal(&claimpool.Error{
 		Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to pin timeout",
 		Detail: "The connection has kept a server connection without using it: " + c.pin.uses.String() + ".",

@@ -140,6 +140,8 @@ type Proxy struct {
 	wg        tasks // what works for the loops: openings and cancels
 	logins    sync.WaitGroup
 
+	looking sync.Mutex // one at a time asks for the states of the pools
+
 	transactions       uint64 // like handovers
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
 

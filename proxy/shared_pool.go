@@ -38,6 +38,8 @@ type sharedPool struct {
 	alarmAt  time.Time
 	removed  bool // the database is no longer configured
 	hosts    hosts
+
+	pinsTimedOut uint64
 }
 
 type reported struct {

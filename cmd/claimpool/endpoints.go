@@ -34,7 +34,7 @@ func (s *service) endpoints(cfg *config.Config) error {
 		if s.now.revoked != nil {
 			kept = s.now.revoked.table
 		}
-		list = append(list, endpoint{"admin", cfg.Admin.Listen, cfg.Admin.TLS, admin.Handler(secret, kept, s.audit.auditor(), s.log)})
+		list = append(list, endpoint{"admin", cfg.Admin.Listen, cfg.Admin.TLS, admin.Handler(secret, kept, shownPools{s.proxy}, s.audit.auditor(), s.log)})
 	}
 	if cfg.Logout.Listen != "" {
 		list = append(list, endpoint{"logout", cfg.Logout.Listen, cfg.Logout.TLS, admin.LogoutHandler(s.verifyLogout, s.now.revoked.table, s.audit.auditor(), s.log)})

@@ -44,6 +44,21 @@ func TestServeEndpoints(t *testing.T) {
 	logout := p.await("listening for logout", 1)["addr"].(string)
 
 	ada := s.login(p, "t1")
+	if status, text := call(t, "GET", admin, "/pools", "", "", "wrong"); status != 401 || strings.Contains(text, s.role) {
+		t.Errorf("%d %s", status, text)
+	}
+	status, text := call(t, "GET", admin, "/pools", "", "", secret)
+	for _, part := range []string{`"role":"` + s.role + `","mode":"transaction"`, `"pinned":0,"pinned_by":{},"oldest_pin_ms":0`, `"connected":1,"active":0,"waiting":0`, `"pin_timeout_ms":300000`} {
+		if status != 200 || !strings.Contains(text, part) {
+			t.Errorf("%d %s has no %s", status, text, part)
+		}
+	}
+	if strings.Contains(text, "someone") || strings.Contains(text, "t1") {
+		t.Errorf("people are named: %s", text)
+	}
+	if status, text := call(t, "POST", admin, "/pools", "application/json", "{}", secret); status != 405 {
+		t.Errorf("%d %s", status, text)
+	}
 	if status, text := call(t, "POST", admin, "/revocations", "application/json", `{"issuer": "https://issuer.test", "sub": "someone"}`, "wrong"); status != 401 {
 		t.Errorf("%d %s", status, text)
 	}
