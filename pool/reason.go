@@ -27,6 +27,7 @@ const (
 	NotAllowed                   // its client did what the pool mode does not allow
 	SessionOver                  // session mode: what a session leaves behind was not reset
 	HostChanged                  // its host is not the one to use any more: another primary, another address, or out of reach
+	OtherSettings                // session mode: it was opened with the settings of other clients
 	reasonCount
 )
 
@@ -34,7 +35,7 @@ var reasonNames = [reasonCount]string{
 	"keep", "idle_timeout", "lifetime", "pool_shrunk", "isolated", "reconfigured", "server_closed", "server_error",
 	"check_failed", "handover_failed", "left_in_query", "left_in_copy", "left_in_message", "left_unsynced",
 	"rollback_failed", "out_of_step", "cancel_unsure", "token_expired", "not_allowed", "session_over",
-	"host_changed",
+	"host_changed", "other_settings",
 }
 
 // String is the reason's name in logs and metrics.

@@ -26,6 +26,7 @@ const (
 	rollingBack                    // ending the transaction of a client that has left; its replies are ours
 	asking                         // telling what its client has left on it; its replies are ours
 	cancelling                     // its client is done, but a cancel request is still on its way to it
+	reopening                      // its connection is being replaced by one that is opened as its client has asked for
 	gone                           // closed
 )
 
@@ -52,6 +53,7 @@ type backend struct {
 	statements *prepared.Server // nil in session mode
 
 	replies  trusted.Replies
+	params   [][2]string // what it has reported at its login; nil unless it was opened with a client's settings
 	target   server.Target
 	address  string      // where it is, for server.Group
 	timer    *loop.Timer // for what the proxy itself asks

@@ -172,6 +172,11 @@ func (c *client) acquire(b []byte, now time.Time) int {
 func (c *client) granted(s *backend, now time.Time) {
 	c.pool.hub.tickets = append(c.pool.hub.tickets, c.ticket)
 	c.ticket = nil
+	c.got(s, now)
+}
+
+// got gives the client a server that it has waited for.
+func (c *client) got(s *backend, now time.Time) {
 	if c.identity.Expired(now) || c.pool.hub.outdated() && c.signedOut() { // while it waited: begin shows the request again, and refuses it
 		c.state = idle
 		s.release(now)
@@ -199,6 +204,10 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 		c.choose()
 	}
 	session := c.pool.pool.Config().Mode == pool.Session
+	if session && !c.kept && !s.session.Born().Equal(c.wanted()) {
+		s.reopen(c)
+		return 0
+	}
 	s.startClock(now)
 	s.relay.Watch(c.ours())
 	s.relay.Features(c.pool.features.watch)

@@ -43,8 +43,13 @@ func (c *client) introduce() {
 	keys := &c.pool.hub.proxy.keys
 	keys.addAs(c, c.server.target.PID)
 	var b []byte
-	for _, kv := range c.pool.params {
-		b = wire.AppendParameterStatus(b, kv[0], ownValue(kv[0], kv[1], c.settings.List()))
+	for _, kv := range c.server.params {
+		b = wire.AppendParameterStatus(b, kv[0], kv[1])
+	}
+	if c.server.params == nil {
+		for _, kv := range c.pool.params {
+			b = wire.AppendParameterStatus(b, kv[0], ownValue(kv[0], kv[1], c.settings.List()))
+		}
 	}
 	id, secret := keys.key(c)
 	c.conn.Write(wire.AppendBackendKeyData(b, id, secret))

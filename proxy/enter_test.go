@@ -11,7 +11,7 @@ import (
 )
 
 // TestSessionsKnowTheirServer: in session mode a client is told the process id of its server, and parameters as its server has
-// them; the next client of the same server is told the same id, with another secret.
+// them; the next client of the same server is told the same id, with another secret, and one with other settings gets another.
 func TestSessionsKnowTheirServer(t *testing.T) {
 	f := startPlain(t, func(o *pgtest.ProxyOptions) { o.Pool.Mode, o.Pool.Size = pool.Session, 1 })
 	p := f.login(t, [2]string{"datestyle", "german"})
@@ -22,11 +22,17 @@ func TestSessionsKnowTheirServer(t *testing.T) {
 		t.Errorf("DateStyle was told as %q", got)
 	}
 	p.leave()
-	next := f.loginTLS(t)
+	next := f.loginTLS(t, [2]string{"datestyle", "german"})
 	if next.pid != p.pid || string(next.secret) == string(p.secret) {
 		t.Errorf("keys of two clients of one server: %d %x, %d %x", p.pid, p.secret, next.pid, next.secret)
 	}
-	next.expect("SHOW datestyle", "T D(ISO, MDY) C(SHOW) Z(I)")
+	next.expect("SHOW datestyle", "T D(German, DMY) C(SHOW) Z(I)")
+	next.leave()
+	other := f.login(t)
+	if other.pid == p.pid {
+		t.Errorf("a client with other settings has the same server %d", p.pid)
+	}
+	other.expect("SHOW datestyle", "T D(ISO, MDY) C(SHOW) Z(I)")
 }
 
 // TestSessionsWaitAtTheirLogin: who comes while all servers are taken waits for one, may cancel by hanging up, and what he has

@@ -46,7 +46,7 @@ func (h *hub) adopt(c *client, fd int, t *tls.Conn, carrier *loop.Carrier, setti
 	c.active = h.clock()
 	c.settings = h.intern.Of(settings)
 	c.brought = c.settings
-	c.entry = c.pool.pool.Enter(c.identity.Key(), c.identity.Share(c.pool.db.ShareBy))
+	c.entry = c.pool.pool.Enter(c.poolKey(), c.identity.Share(c.pool.db.ShareBy))
 	c.shareIdentity()
 	c.index = int32(len(h.clients))
 	h.clients = append(h.clients, c)

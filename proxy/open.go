@@ -82,10 +82,12 @@ func (o *opened) prepare(cfg *server.Config, d trusted.Dialect) error {
 // discard closes a connection that no loop has taken.
 func (o *opened) discard() { unix.Close(o.fd) }
 
+const notReady = "the database is not ready for trusted contexts"
+
 // notInstalled explains a database that cannot carry the context.
 func notInstalled(err error) error {
 	return &claimpool.Error{
-		Code: claimpool.CodeCannotConnectNow, Message: "the database is not ready for trusted contexts",
+		Code: claimpool.CodeCannotConnectNow, Message: notReady,
 		Hint: `Run "claimpool db status" to see what is missing.`, Cause: err,
 	}
 }

@@ -50,6 +50,9 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 			s.session.Soil()
 		}
 		return // the hand-over goes on, and the server goes back to the pool when it is complete
+	case s.state == reopening:
+		s.remove(pool.SessionOver) // what is on its way is closed when it comes
+		return
 	case s.state != serving:
 		return
 	case !s.relay.Whole():

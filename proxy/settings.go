@@ -32,6 +32,9 @@ func clientSettings(s wire.Startup) (list [][2]string, token claimpool.Secret, e
 			}
 			return nil
 		}
+		if trusted.Packet(name) { // in "options": to a server it would say whom to log in, or where
+			return &claimpool.Error{Code: claimpool.CodeUndefinedObject, Message: fmt.Sprintf("unrecognized configuration parameter %q", name)}
+		}
 		if trusted.Reserved(name) {
 			return &claimpool.Error{
 				Code: claimpool.CodeFeatureNotSupported, Message: fmt.Sprintf("parameter %q cannot be set at startup", name),

@@ -154,10 +154,10 @@ func (sp *sharedPool) match(now time.Time) {
 
 // open starts n openings. They block, so each has a goroutine of its own; what comes out is posted back.
 func (sp *sharedPool) open(n int) {
-	h, cfg, db, role := sp.hub, sp.server, sp.db, sp.key.role
+	h, cfg, db, role, want := sp.hub, sp.server, sp.db, sp.key.role, sp.likely()
 	for range n {
 		h.proxy.wg.Go(func() {
-			s, err := sp.reach(cfg, db, role)
+			s, err := sp.reachLikely(want, cfg, db, role)
 			ok := h.loop.Post(func() {
 				switch {
 				case db != sp.db || sp.removed:
@@ -189,20 +189,16 @@ func (sp *sharedPool) reach(cfg *server.Config, db *Database, role string) (*ope
 
 func (sp *sharedPool) opened(o *opened) {
 	now := sp.hub.loop.Now()
-	s := &backend{pool: sp, session: o.session, target: o.conn.Target, address: o.conn.Address}
-	sp.hosts.version, sp.hosts.since = 0, time.Time{} // the hosts may have changed meanwhile: look again
+	s := &backend{pool: sp}
 	s.member.Value = s
-	s.session.Sessions = sp.pool.Config().Mode == pool.Session
-	_, none := sp.db.Dialect.(trusted.None) // elsewhere isolation: off is refused by the configuration, and does nothing here
-	s.session.Unisolated = none && sp.pool.Config().Isolation == pool.Off
 	s.keepStatements()
-	conn, err := sp.hub.loop.Add(o.fd, o.conn.TLS, o.carrier, s, nil)
-	if err != nil {
+	if err := s.plugIn(o); err != nil {
 		sp.openFailed(err)
 		return
 	}
-	s.conn = conn
-	sp.params = o.conn.Params
+	if s.params == nil {
+		sp.params = o.conn.Params
+	}
 	sp.learnVersion()
 	sp.answer(reported{params: sp.params})
 	sp.hub.proxy.log.Debug("server connection opened", claimpool.LogPool, sp.name(), claimpool.LogServer, s.session.PID)
@@ -212,6 +208,22 @@ func (sp *sharedPool) opened(o *opened) {
 	if sp.hub.draining && s.member.Idle() {
 		s.retire(pool.Reconfigured)
 	}
+}
+
+// plugIn makes a connection that has been opened the server's.
+func (s *backend) plugIn(o *opened) error {
+	sp := s.pool
+	s.session, s.target, s.address, s.params = o.session, o.conn.Target, o.conn.Address, nil
+	sp.hosts.version, sp.hosts.since = 0, time.Time{} // the hosts may have changed meanwhile: look again
+	s.session.Sessions = sp.pool.Config().Mode == pool.Session
+	_, none := sp.db.Dialect.(trusted.None) // elsewhere isolation: off is refused by the configuration, and does nothing here
+	s.session.Unisolated = none && sp.pool.Config().Isolation == pool.Off
+	if s.session.Born() != nil {
+		s.params = o.conn.Params
+	}
+	conn, err := sp.hub.loop.Add(o.fd, o.conn.TLS, o.carrier, s, nil)
+	s.conn = conn
+	return err
 }
 
 // openedTheOldWay is the end of an opening that a reload has overtaken: it serves nobody. s is nil when it failed.

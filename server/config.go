@@ -54,8 +54,12 @@ type Config struct {
 	// of them, except a cleartext password where somebody may listen.
 	Methods []Method
 
-	// Startup are the parameters of the startup packet behind user and database: ours, never a client's.
+	// Startup are the parameters of the startup packet behind user and database.
 	Startup [][2]string
+
+	// Asked are more of them, which somebody else has chosen: that a server does not take them says nothing of the server, nor of
+	// the next host.
+	Asked [][2]string
 
 	// Version is the protocol version to ask for: wire.Version30 (the default) or wire.Version32.
 	Version uint32

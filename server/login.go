@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/claimpool/claimpool/wire"
 )
@@ -42,7 +43,7 @@ func (l *login) run(ctx context.Context) error {
 }
 
 func (l *login) startup() error {
-	params := append([][2]string{{"user", l.cfg.Role}, {"database", l.cfg.Database}}, l.cfg.Startup...)
+	params := slices.Concat([][2]string{{"user", l.cfg.Role}, {"database", l.cfg.Database}}, l.cfg.Startup, l.cfg.Asked)
 	return l.send(wire.AppendStartup(nil, l.cfg.version(), params))
 }
 

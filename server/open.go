@@ -60,7 +60,7 @@ func (g *Group) open(ctx context.Context, cfg *Config) (*Conn, error) {
 		default:
 			errs = append(errs, fmt.Errorf("host %q (%s): %w", c.host, c.address.dial, err))
 		}
-		if final(err) || ctx.Err() != nil {
+		if final(err) || cfg.asksTooMuch(err) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -82,7 +82,7 @@ func (g *Group) try(ctx context.Context, cfg *Config, c choice) (*Conn, error) {
 	defer leave()
 	conn, err := open(ctx, cfg, c)
 	if err != nil {
-		if ctx.Err() == nil && !errors.As(err, new(*noCredential)) { // else nobody has waited for its answer, or it was not asked
+		if ctx.Err() == nil && !errors.As(err, new(*noCredential)) && !cfg.asksTooMuch(err) { // else nobody has waited for its answer, or it was not asked
 			g.failed(c.address.dial, err, false)
 		}
 		return nil, err
@@ -209,6 +209,16 @@ func final(err error) bool {
 		return true
 	}
 	return false
+}
+
+// asksTooMuch reports whether a server may have refused what cfg.Asked says: a value that is none, a setting that it does not know or
+// does not let the role make.
+func (cfg *Config) asksTooMuch(err error) bool {
+	var r *refusal
+	if len(cfg.Asked) == 0 || !errors.As(err, &r) {
+		return false
+	}
+	return r.own.Code[:2] == "22" || r.own.Code[:2] == "42"
 }
 
 // outcome makes the one error out of what the hosts gave. A server's own words say more than a dead host's.

@@ -58,6 +58,7 @@ type Session struct {
 	offset    time.Duration       // the server's clock minus ours
 	sealer    *SQLSealer          // nil unless the dialect is SQL
 	id        *claimpool.Identity // whose state the connection carries; nil: nobody's yet
+	born      *Settings           // the client settings that it was opened with; nil: none
 	settings  *Settings           // the client settings that are applied
 	following int                 // calls for settings behind the Install under way
 	soiled    bool                // reset before anybody's next use
@@ -115,12 +116,12 @@ func (s *Session) Handover(dst []byte, d Dialect, id *claimpool.Identity, set *S
 			seed := strconv.FormatFloat(s.Seed(), 'f', -1, 64)
 			dst, steps = wire.AppendFunctionCall(dst, setSeed, []byte(seed)), append(steps, StepCall)
 		}
-	case s.settings != set && s.settings != nil:
+	case s.settings != set && s.settings != s.born:
 		dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
 		wiped = true
 	}
 	if wiped {
-		s.settings = nil
+		s.settings = s.born
 	}
 	if id.Claims == nil && !d.Gated() {
 		s.until = time.Time{}
