@@ -74,6 +74,10 @@ func (k *checker) certificate(key string, t TLS) {
 		k.wrong(key+".client_ca_file", "is of no use without a certificate of the proxy's own", "Set tls.cert_file and tls.key_file.")
 	}
 	k.file(key+".client_ca_file", t.ClientCAFile)
+	if t.ClientCRLFile != "" && t.ClientCAFile == "" {
+		k.wrong(key+".client_crl_file", "is of no use where no client is asked for a certificate", "Set tls.client_ca_file.")
+	}
+	k.file(key+".client_crl_file", t.ClientCRLFile)
 }
 
 func (k *checker) usable(key, certFile, keyFile string) {

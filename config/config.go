@@ -120,6 +120,10 @@ type TLS struct {
 	// turned away. Rules say who must show one.
 	ClientCAFile string `yaml:"client_ca_file" path:"yes"`
 
+	// The lists of certificates that these authorities have taken back (CRL), PEM, one after the other, like PostgreSQL's ssl_crl_file. A client
+	// that shows a certificate is then turned away when it is on such a list, or when there is no list of its issuer that is good now.
+	ClientCRLFile string `yaml:"client_crl_file" path:"yes"`
+
 	// The oldest version of TLS that is accepted.
 	MinVersion string `yaml:"min_version" values:"1.2|1.3"`
 }

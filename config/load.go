@@ -111,6 +111,9 @@ func (c *Config) Complete() {
 		if l.ClientCAFile == "" {
 			l.ClientCAFile = c.TLS.ClientCAFile
 		}
+		if l.ClientCRLFile == "" {
+			l.ClientCRLFile = c.TLS.ClientCRLFile
+		}
 		if l.MinVersion == "" {
 			l.MinVersion = c.TLS.MinVersion
 		}

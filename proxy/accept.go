@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/startup"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -115,7 +116,13 @@ func (v *visitor) refuse(err error) {
 	defer v.raw.Close()
 	attrs := v.attrs()
 	var e *claimpool.Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.Is(err, startup.ErrCertificate): // TLS has told the client so
+		e = &claimpool.Error{Code: claimpool.CodeInvalidAuthorization, Message: "client certificate not accepted", Cause: err}
+		v.proxy.log.Warn("connection refused", append(attrs, claimpool.LogSQLState, string(e.Code), claimpool.LogReason, err.Error())...)
+		v.recordRefusal(e)
+		return
+	case !errors.As(err, &e):
 		if !errors.Is(err, errDone) {
 			v.proxy.log.Debug("client left before its login was over", append(attrs, claimpool.LogErr, err)...)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/claimpool/claimpool/config"
 	"github.com/claimpool/claimpool/startup"
@@ -60,8 +61,10 @@ func (c *certificate) refresh() (changed bool, err error) {
 
 func stampsOf(files config.TLS) (stamps []os.FileInfo, err error) {
 	names := []string{files.CertFile, files.KeyFile}
-	if files.ClientCAFile != "" {
-		names = append(names, files.ClientCAFile)
+	for _, more := range []string{files.ClientCAFile, files.ClientCRLFile} {
+		if more != "" {
+			names = append(names, more)
+		}
 	}
 	for _, name := range names {
 		info, err := os.Stat(name)
@@ -115,6 +118,23 @@ func (l *loadedCertificate) askClients() error {
 		return fmt.Errorf("tls: %s holds no certificate", l.files.ClientCAFile)
 	}
 	l.tls.ClientAuth = tls.VerifyClientCertIfGiven
+	return l.askLists()
+}
+
+// askLists makes certificates of clients be looked for in the lists of those that were taken back.
+func (l *loadedCertificate) askLists() error {
+	if l.files.ClientCRLFile == "" {
+		return nil
+	}
+	text, err := os.ReadFile(l.files.ClientCRLFile)
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	crls, err := startup.ParseCRLs(text)
+	if err != nil {
+		return fmt.Errorf("tls: %s: %w", l.files.ClientCRLFile, err)
+	}
+	l.tls.VerifyConnection = func(state tls.ConnectionState) error { return crls.Verify(state, time.Now()) }
 	return nil
 }
 
