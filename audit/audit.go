@@ -58,10 +58,12 @@ type Stream struct {
 	closed bool // guarded by mu
 }
 
+// line is an event that waits. It holds no identity: what that knows of claims is not kept in memory for this.
 type line struct {
-	at   time.Time
-	e    claimpool.Event
-	lost uint64 // of EventLost
+	at                 time.Time
+	e                  claimpool.Event
+	role, method, rule string
+	lost               uint64 // of EventLost
 }
 
 // New makes a stream that writes to out, in lines of JSON, until it is closed.
@@ -77,29 +79,42 @@ func start(s *Stream) *Stream {
 }
 
 // Record puts an event into the queue. With Options.Refuse the error is ErrFull; else there is none, and what does not fit is counted.
-// Refusals, which strangers can cause at will, get half of the queue, and are never a reason to refuse others.
+// Refusals, which strangers can cause at will, get half of the queue, and hand-overs and transactions, which clients can, a quarter: they
+// are lost before others are, and are never a reason to refuse them.
 func (s *Stream) Record(e *claimpool.Event) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return ErrFull
 	}
-	refusal := e.Kind == claimpool.EventRefusal
-	if refusal && len(s.queue) >= cap(s.queue)/2 {
-		s.lost.Add(1)
-		return nil
-	}
-	if s.opts.Refuse && s.failing.Load() && !refusal {
-		s.lost.Add(1)
-		return ErrFull
+	room := share(e.Kind, cap(s.queue))
+	whole := room == cap(s.queue)
+	if len(s.queue) >= room || whole && s.opts.Refuse && s.failing.Load() {
+		return s.lose(whole)
 	}
 	select {
-	case s.queue <- line{at: time.Now(), e: bounded(e)}:
+	case s.queue <- newLine(e, time.Now()):
 		return nil
 	default:
+		return s.lose(whole)
 	}
+}
+
+// share is how much of a queue events of a kind may fill.
+func share(k claimpool.EventKind, whole int) int {
+	switch k {
+	case claimpool.EventRefusal:
+		return whole / 2
+	case claimpool.EventHandover, claimpool.EventTransaction:
+		return whole / 4
+	}
+	return whole
+}
+
+// lose counts an event that is not recorded.
+func (s *Stream) lose(matters bool) error {
 	s.lost.Add(1)
-	if s.opts.Refuse && !refusal {
+	if s.opts.Refuse && matters {
 		return ErrFull
 	}
 	return nil

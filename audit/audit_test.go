@@ -174,6 +174,11 @@ func TestAttackAuditFlood(t *testing.T) {
 		if grown := heap() - before; grown > 1<<20 {
 			t.Errorf("memory has grown by %d bytes", grown)
 		}
+		for _, kind := range []claimpool.EventKind{claimpool.EventHandover, claimpool.EventTransaction} {
+			if err := s.Record(&claimpool.Event{Kind: kind}); err != nil {
+				t.Errorf("refuse %t: %v", refuse, err)
+			}
+		}
 		if err := s.Record(&claimpool.Event{Kind: claimpool.EventLogin}); err != nil {
 			t.Errorf("refuse %t: %v", refuse, err)
 		}
@@ -277,5 +282,50 @@ func TestFilesRotateAndAreOpenedAgain(t *testing.T) {
 	}
 	if _, err := audit.OpenFile(filepath.Join(path, "x"), 0, 0); err == nil {
 		t.Error("a file below a file")
+	}
+}
+
+// TestAttackAuditTransactionFlood: the attacker, who may log in, runs as many transactions as he can while all are recorded, so that nothing
+// else is.
+//
+// Must: Neither logins of others nor refusals may be lost for it, and nobody may be refused.
+// Dialects: none
+func TestAttackAuditTransactionFlood(t *testing.T) {
+	out := &sink{gate: make(chan struct{})}
+	s := audit.New(out, audit.Options{Queue: 100, Refuse: true})
+	for range 10_000 {
+		if err := s.Record(&claimpool.Event{Kind: claimpool.EventTransaction, Outcome: claimpool.OutcomeCommit, Identity: identity("eve")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.Lost()
+	for range 10 {
+		if err := s.Record(&claimpool.Event{Kind: claimpool.EventLogin}); err != nil {
+			t.Fatal(err)
+		}
+		s.Record(&claimpool.Event{Kind: claimpool.EventRefusal})
+	}
+	if s.Lost() != before {
+		t.Errorf("%d are lost", s.Lost()-before)
+	}
+	close(out.gate)
+	s.Close()
+}
+
+// TestAttackAuditTokenAsName: the attacker reads the stream, and hopes for people who have typed their token where the user name, or the
+// name of a database, belongs.
+//
+// Must: No event may hold what looks like a token, however long it is; what stands beside it stays.
+// Dialects: none
+func TestAttackAuditTokenAsName(t *testing.T) {
+	out := new(sink)
+	s := audit.New(out, audit.Options{Queue: 10})
+	signed, long := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl", "eyJhbGciOiJIUzI1NiJ9."+strings.Repeat("eyJzdWIi", 500)+".c2lnbmF0dXJl"
+	encrypted := "eyJhbGciOiJSU0EifQ.a2V5.aXY.dGV4dA.dGFn"
+	s.Record(&claimpool.Event{Kind: claimpool.EventRefusal, User: signed, Database: "shop " + long, Reason: "no rule for user \"" + encrypted + "\", database \"shop\""})
+	s.Close()
+	list := lines(t, strings.NewReader(out.String()))
+	if len(list) != 1 || list[0]["user"] != "redacted" || list[0]["db"] != "shop redacted" || list[0]["reason"] != "no rule for user \"redacted\", database \"shop\"" {
+		t.Errorf("%v", list)
 	}
 }

@@ -1,6 +1,10 @@
 package audit
 
-import "github.com/claimpool/claimpool"
+import (
+	"time"
+
+	"github.com/claimpool/claimpool"
+)
 
 // Rows gives the bytes of a batch.
 func (t *Table) Rows(events ...claimpool.Event) []byte {
@@ -9,7 +13,8 @@ func (t *Table) Rows(events ...claimpool.Event) []byte {
 	}
 	var b buffer
 	for i := range events {
-		t.format(&b, &line{e: events[i]})
+		l := newLine(&events[i], time.Time{})
+		t.format(&b, &l)
 	}
 	return b.Bytes()
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
+	"regexp"
 	"strings"
+	"time"
 
 	"github.com/claimpool/claimpool"
 )
@@ -50,26 +52,20 @@ func named(groups []string, a slog.Attr) slog.Attr {
 // attrs are the fields of an event that are known.
 func attrs(l *line) (list []slog.Attr) {
 	e := &l.e
-	issuer, subject, token := e.Issuer, e.Subject, e.Token
-	role, method, rule := "", "", ""
-	if id := e.Identity; id != nil {
-		issuer, subject, token = id.Issuer, id.Subject, id.Proof.ID
-		role, method, rule = id.Role, string(id.Method), id.Rule
-	}
 	if e.Client != 0 {
 		list = append(list, slog.Uint64(claimpool.LogClient, e.Client))
 	}
 	for _, f := range []struct{ key, value string }{
-		{claimpool.LogAddr, e.Addr}, {claimpool.LogDB, e.Database}, {claimpool.LogUser, e.User}, {claimpool.LogRole, role},
-		{claimpool.LogMethod, method}, {claimpool.LogRule, rule}, {claimpool.LogIssuer, issuer}, {claimpool.LogSubject, subject},
+		{claimpool.LogAddr, e.Addr}, {claimpool.LogDB, e.Database}, {claimpool.LogUser, e.User}, {claimpool.LogRole, l.role},
+		{claimpool.LogMethod, l.method}, {claimpool.LogRule, l.rule}, {claimpool.LogIssuer, e.Issuer}, {claimpool.LogSubject, e.Subject},
 		{claimpool.LogPool, e.Pool}, {claimpool.LogOutcome, string(e.Outcome)},
 	} {
 		if f.value != "" {
 			list = append(list, slog.String(f.key, f.value))
 		}
 	}
-	if token != (claimpool.Mark{}) {
-		list = append(list, slog.String(claimpool.LogTokenHash, hex.EncodeToString(token[:])))
+	if e.Token != (claimpool.Mark{}) {
+		list = append(list, slog.String(claimpool.LogTokenHash, hex.EncodeToString(e.Token[:])))
 	}
 	if e.Server != 0 {
 		list = append(list, slog.Uint64(claimpool.LogServer, uint64(e.Server)))
@@ -101,15 +97,26 @@ const (
 	maxReason = 1024
 )
 
-// bounded takes a copy of an event that holds no more than that.
-func bounded(e *claimpool.Event) claimpool.Event {
-	own := *e
-	own.Addr, own.Database, own.User, own.Reason = cut(e.Addr, maxName), cut(e.Database, maxName), cut(e.User, maxName), cut(e.Reason, maxReason)
-	return own
+// newLine takes of an event what will be written.
+func newLine(e *claimpool.Event, at time.Time) line {
+	l := line{at: at, e: *e}
+	if id := e.Identity; id != nil {
+		l.e.Identity, l.e.Issuer, l.e.Subject, l.e.Token = nil, id.Issuer, id.Subject, id.Proof.ID
+		l.role, l.method, l.rule = id.Role, string(id.Method), id.Rule
+	}
+	l.e.Addr, l.e.Database, l.e.User, l.e.Reason = cut(e.Addr, maxName), cut(e.Database, maxName), cut(e.User, maxName), cut(e.Reason, maxReason)
+	return l
 }
 
-// cut gives the beginning of a long text, apart from the rest.
+// jwt is what looks like a token in compact form (RFC 7515, section 7.1; RFC 7516, section 7.1): its first part is JSON in base64url.
+var jwt = regexp.MustCompile(`eyJ[\w-]+(\.[\w-]*)+`)
+
+// cut gives the beginning of a long text, apart from the rest. A token that somebody has sent in the wrong place, such as the user name,
+// is not for everybody who reads the stream.
 func cut(s string, limit int) string {
+	if strings.Contains(s, "eyJ") {
+		s = jwt.ReplaceAllString(s, claimpool.Secret(nil).String())
+	}
 	if len(s) <= limit {
 		return s
 	}

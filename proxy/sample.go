@@ -62,16 +62,18 @@ func (c *client) sampled() *relay.Tally {
 	return &c.trail.sample.tally
 }
 
-// recordTransaction is for the end of a chosen transaction: known, or cut off.
+// recordTransaction is for the end of a transaction, chosen or not: known, or cut off.
 func (c *client) recordTransaction(known bool) {
-	t, h := c.sampled(), c.pool.hub
-	if t == nil {
-		return
+	if t := c.sampled(); t != nil {
+		c.recordSample(t, known)
 	}
+}
+
+func (c *client) recordSample(t *relay.Tally, known bool) {
+	h := c.pool.hub
 	began := c.trail.sample.began
 	c.trail.sample = nil
 	if known && t.Transactions == 0 { // nothing has run: a statement was prepared, or described
-		h.unchosen = 0
 		return
 	}
 	e := &claimpool.Event{
