@@ -55,17 +55,23 @@ func (k *checker) databases() {
 		for _, name := range slices.Sorted(maps.Keys(db.Parameters)) {
 			k.parameter(key+".parameters."+name, name, db.Parameters[name])
 		}
-		for i, template := range db.Channels {
-			if _, err := feature.ParseChannel(template); err != nil {
-				k.wrong(fmt.Sprintf("%s.channels[%d]", key, i), "is no template for channels: "+err.Error(), `As in: "tenant_${tenant_id}_*".`)
-			}
-		}
+		k.channels(key+".channels", db.Channels)
+		k.channels(key+".send_channels", db.SendChannels)
 		if db.Pool.Isolation == "off" && db.Context.Dialect != "none" {
 			k.wrong(key+".pool.isolation", "is off, but the database has a context: clients could run statements on what another one has left",
 				`Use "isolation: shared" or "isolation: strict".`)
 		}
 		if db.Pool != k.c.Pool {
 			k.pool(key+".pool", db.Pool)
+		}
+	}
+}
+
+// channels looks at templates for the names of channels.
+func (k *checker) channels(key string, templates []string) {
+	for i, template := range templates {
+		if _, err := feature.ParseChannel(template); err != nil {
+			k.wrong(fmt.Sprintf("%s[%d]", key, i), "is no template for channels: "+err.Error(), `As in: "tenant_${tenant_id}_*".`)
 		}
 	}
 }

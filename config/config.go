@@ -435,6 +435,11 @@ type Database struct {
 	// Empty: all where there is no context; where there is one, none, but all in session mode.
 	Channels []string `yaml:"channels"`
 
+	// The channels that clients may send notifications on (NOTIFY, pg_notify), as templates like those of "channels". A guard against
+	// mistakes in the modes transaction and statement, not a boundary: it reads the texts of statements, and a function can send unseen.
+	// Empty: all.
+	SendChannels []string `yaml:"send_channels"`
+
 	// What differs from the top-level "pool" for this database.
 	Pool Pool `yaml:"pool"`
 }

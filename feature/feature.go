@@ -25,6 +25,7 @@ const (
 	Unlock                      // pg_advisory_unlock…()
 	Unlisten                    // UNLISTEN
 	Deallocate                  // DEALLOCATE
+	Notify                      // NOTIFY and pg_notify(); see Sent
 
 	// Features are all that can be left on a server connection.
 	Features = Listen | Lock | Temporary | Hold | Set | Prepare

@@ -68,7 +68,7 @@ func TestCommands(t *testing.T) {
 }
 
 func FuzzScan(f *testing.F) {
-	for _, seed := range []string{"listen \"a\"\"b", "select E'\\", "select $a$;$a$;set", "/* /* */", "declare \"", "create temp table t on commit drop", "set a.b.", "deallocate prepare"} {
+	for _, seed := range []string{"listen \"a\"\"b", "select E'\\", "select $a$;$a$;set", "/* /* */", "declare \"", "create temp table t on commit drop", "set a.b.", "deallocate prepare", "notify \"", "select pg_notify(''"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, sql []byte) {
@@ -77,6 +77,11 @@ func FuzzScan(f *testing.F) {
 			t.Errorf("%q: %b, and first %b", sql, uses, First(sql))
 		}
 		SettingName(sql)
+		for _, channel := range Sent(sql) {
+			if channel == "" {
+				t.Errorf("%q sends on no channel", sql)
+			}
+		}
 		if list, ok := Commands(sql); ok && (len(list) == 0 || list[0].Use&(Listen|Unlisten|Deallocate) == 0) {
 			t.Errorf("%q: %v", sql, list)
 		}

@@ -37,23 +37,24 @@ type Proxy struct {
 
 // ProxyOptions say what stands behind the proxy and who may come in. The zero value of a field has a sensible default.
 type ProxyOptions struct {
-	Cluster    *Cluster
-	Database   string          // "postgres" when empty; clients use the same name
-	Role       string          // the permanent role; empty: the client's
-	Password   string          // of the role at the server
-	Dialect    trusted.Dialect // trusted.None when nil
-	Pool       pool.Config     // zero fields are filled in
-	Rules      []auth.Rule     // trust for everybody on loopback when empty
-	JIT        map[string]*auth.JIT
-	Tenants    proxy.Tenants
-	Limits     proxy.Limits
-	Statements prepared.Limits
-	Features   feature.Choices
-	PinTimeout time.Duration
-	Channels   []string       // templates; nil: see proxy.Database
-	Server     *server.Config // replaces the way to Cluster
-	Loops      int
-	Keys       *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
+	Cluster      *Cluster
+	Database     string          // "postgres" when empty; clients use the same name
+	Role         string          // the permanent role; empty: the client's
+	Password     string          // of the role at the server
+	Dialect      trusted.Dialect // trusted.None when nil
+	Pool         pool.Config     // zero fields are filled in
+	Rules        []auth.Rule     // trust for everybody on loopback when empty
+	JIT          map[string]*auth.JIT
+	Tenants      proxy.Tenants
+	Limits       proxy.Limits
+	Statements   prepared.Limits
+	Features     feature.Choices
+	PinTimeout   time.Duration
+	Channels     []string       // templates; nil: see proxy.Database
+	SendChannels []string       // the same
+	Server       *server.Config // replaces the way to Cluster
+	Loops        int
+	Keys         *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
 
 	FailoverWait time.Duration
 	QueueNotice  time.Duration
@@ -124,14 +125,6 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 			Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret(o.Password), nil },
 		}
 	}
-	var channels []feature.Channel
-	for _, template := range o.Channels {
-		channel, err := feature.ParseChannel(template)
-		if err != nil {
-			t.Fatal(err)
-		}
-		channels = append(channels, channel)
-	}
 	rules := auth.Config{Rules: o.Rules, JIT: o.JIT}
 	if o.Revocations != nil {
 		rules.Revocations = o.Revocations
@@ -145,7 +138,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Limits: o.Limits, Tenants: o.Tenants,
 		Databases: map[string]*proxy.Database{o.Database: {
 			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice, Replication: o.Replication, MaxReplication: 3,
-			Features: o.Features, PinTimeout: o.PinTimeout, Channels: channels,
+			Features: o.Features, PinTimeout: o.PinTimeout, Channels: channels(t, o.Channels), SendChannels: channels(t, o.SendChannels),
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role
@@ -241,4 +234,17 @@ func DefaultFeatures() feature.Choices {
 		Listen: feature.Shared, AdvisoryLocks: feature.Pin, TemporaryTables: feature.Pin, WithHold: feature.Pin, Set: feature.Follow,
 		Prepare: feature.Pin,
 	}
+}
+
+// channels reads templates; nil when there are none.
+func channels(t testing.TB, templates []string) (list []feature.Channel) {
+	t.Helper()
+	for _, template := range templates {
+		channel, err := feature.ParseChannel(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, channel)
+	}
+	return list
 }

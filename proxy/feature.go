@@ -35,6 +35,9 @@ func (db *Database) chosen() chosen {
 		f.left |= feature.Listen
 	}
 	f.watch = f.pin | f.refuse | feature.Deallocate
+	if db.SendChannels != nil {
+		f.watch |= feature.Notify
+	}
 	if f.follow {
 		f.watch |= feature.Set
 	}
@@ -120,6 +123,9 @@ func (c *client) decide(b []byte) int {
 	}
 	if asked&f.pin&feature.Listen != 0 && !c.mayListen(relay.Text(b, maxFront)) {
 		return c.refuse(b, errChannel)
+	}
+	if asked&feature.Notify != 0 && !c.maySend(relay.Text(b, maxSent)) {
+		return c.refuse(b, errSend)
 	}
 	if asked&f.pin != 0 && c.pin == nil && !c.pool.pool.CanPin() {
 		return c.refuse(b, errTooManyPins)

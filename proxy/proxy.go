@@ -56,6 +56,9 @@ type Database struct {
 	// connections, and all in session mode.
 	Channels []feature.Channel
 
+	// SendChannels are those that clients may send on, as far as the texts of statements show it, in transaction and statement mode. nil: all.
+	SendChannels []feature.Channel
+
 	// Parameters are configured for every server connection; they win over the pinned ones (see trusted.Startup).
 	Parameters [][2]string
 

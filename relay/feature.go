@@ -52,7 +52,11 @@ func (r *Relay) asks(typ byte, body []byte, size int) bool {
 	} else if len(body) < maxLook {
 		return true
 	}
-	r.scanned = feature.Scan(text(typ, body[:min(len(body), maxLook)]))
+	sql := text(typ, body[:min(len(body), maxLook)])
+	r.scanned = feature.Scan(sql)
+	if r.watch&feature.Notify != 0 && len(feature.Sent(sql)) > 0 {
+		r.scanned |= feature.Notify
+	}
 	if r.asking = r.scanned & r.watch; r.asking != 0 {
 		return true
 	}

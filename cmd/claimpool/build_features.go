@@ -25,14 +25,26 @@ func addFeatures(db *proxy.Database, d config.Database) error {
 		}
 	}
 	db.PinTimeout = d.Pool.PinTimeout
-	for _, template := range d.Channels {
-		channel, err := feature.ParseChannel(template)
-		if err != nil {
-			return fmt.Errorf("channels: %w", err)
-		}
-		db.Channels = append(db.Channels, channel)
+	var err error
+	if db.Channels, err = channels(d.Channels); err != nil {
+		return fmt.Errorf("channels: %w", err)
+	}
+	if db.SendChannels, err = channels(d.SendChannels); err != nil {
+		return fmt.Errorf("send_channels: %w", err)
 	}
 	return nil
+}
+
+// channels reads templates for the names of channels; nil when there are none.
+func channels(templates []string) (list []feature.Channel, err error) {
+	for _, template := range templates {
+		channel, err := feature.ParseChannel(template)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, channel)
+	}
+	return list, nil
 }
 
 // pins is how many server connections may stay with their clients.
