@@ -164,7 +164,7 @@ func (t *Table) Write(b []byte) (int, error) {
 	defer cancel()
 	used := t.conn != nil
 	n, err := t.copy(ctx, b)
-	if used && err != nil && t.conn == nil { // PostgreSQL may have ended the connection while there was nothing to write
+	if used && err != nil && t.conn == nil && ctx.Err() == nil { // PostgreSQL may have ended the connection while there was nothing to write
 		n, err = t.copy(ctx, b)
 	}
 	switch {
@@ -209,16 +209,16 @@ func (t *Table) copy(ctx context.Context, b []byte) (*Skipped, error) {
 	return nil, fmt.Errorf("write the audit records: %w", err)
 }
 
+// everyRow are the classes of errors that are not for what is in one row (PostgreSQL Error Codes): connections, unsupported features, read-only
+// transactions, logins, names, deadlocks, rights, resources, locks, operators, the system, its configuration, and bugs. All others may be, those among
+// them that triggers think up.
+var everyRow = []string{"08", "0A", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "XX"}
+
 // copyRows writes rows. Those that the database refuses for what is in them are looked for by halves.
 func (t *Table) copyRows(ctx context.Context, b []byte, n *Skipped) error {
 	_, err := t.conn.PgConn().CopyFrom(ctx, bytes.NewReader(b), copyRows)
 	var said *pgconn.PgError
-	if !errors.As(err, &said) || len(b) == 0 || t.conn.IsClosed() {
-		return err
-	}
-	switch class := said.Code[:min(2, len(said.Code))]; class {
-	case "22", "23", "P0": // data exception, integrity constraint violation, an exception that a trigger has raised
-	default:
+	if !errors.As(err, &said) || len(b) == 0 || t.conn.IsClosed() || slices.Contains(everyRow, said.Code[:min(2, len(said.Code))]) {
 		return err
 	}
 	at := middle(b)

@@ -269,7 +269,7 @@ func TestAttackAuditTableRow(t *testing.T) {
 	t.Parallel()
 	eachVersion(t, func(t *testing.T, r *records) {
 		r.Exec(t, r.db, `alter table claimpool_audit.records add check (sub <> 'mallory');
-			create function refuse() returns trigger language plpgsql as $$ begin raise 'not him'; end $$;
+			create function refuse() returns trigger language plpgsql as $$ begin raise 'not him' using errcode = 'APP01'; end $$;
 			create trigger refuse before insert on claimpool_audit.records for each row when (new.sub = 'trudy') execute function refuse()`)
 		var said reports
 		s := audit.NewTable(r.table, audit.Options{Queue: 1000, Refuse: true, Report: said.add})
