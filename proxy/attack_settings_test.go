@@ -166,6 +166,34 @@ func TestAttackPoolWithBadSettings(t *testing.T) {
 	})
 }
 
+// TestAttackStartupSettingsThatWait: the attacker holds a serializable transaction open, and logs in again with settings under which
+// every transaction waits for that one: read-only, deferrable and serializable. He hangs up and comes again, to take one server
+// connection of the pool after the other without having a client.
+//
+// Must: What the proxy itself asks a new connection must not wait: his own logins must succeed, and others must be served.
+// Dialects: sql, native
+// Not pgbouncer: it takes no options, and keeps no settings in startup packets
+func TestAttackStartupSettingsThatWait(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, inMode(pool.Session, 2))
+		holder := f.raw(t, "t1")
+		holder.expect("BEGIN ISOLATION LEVEL SERIALIZABLE", "C(BEGIN) Z(T)")
+		holder.expect("UPDATE note SET body = body", "C(UPDATE 10) Z(T)")
+		for i := range 3 {
+			a := f.raw(t, "t1", [2]string{"application_name", fmt.Sprint(i)},
+				[2]string{"options", "-c default_transaction_isolation=serializable -c default_transaction_deferrable=on -c default_transaction_read_only=on"})
+			a.query("SELECT 1") // this waits, for the attacker alone
+			a.Close()
+			b := f.raw(t, "t2")
+			if got := b.one(whoami); got != own("t2") {
+				t.Errorf("b reads %q", got)
+			}
+			b.leave()
+		}
+		holder.expect("ROLLBACK", "C(ROLLBACK) Z(I)")
+	})
+}
+
 // TestAttackReplicationAsAnotherUser: a client that may have replication connections writes another user and another database into
 // "options", as they would stand in the startup packet behind the proxy's own, where the last one counts.
 //

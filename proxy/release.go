@@ -51,8 +51,7 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 		}
 		return // the hand-over goes on, and the server goes back to the pool when it is complete
 	case s.state == reopening:
-		s.remove(pool.SessionOver) // what is on its way is closed when it comes
-		return
+		return // its place is taken until the connection that is on its way has come, and is closed
 	case s.state != serving:
 		return
 	case !s.relay.Whole():

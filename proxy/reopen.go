@@ -21,7 +21,7 @@ import (
 
 // wanted gives the settings that the client's server must have been opened with in session mode; nil: none.
 func (c *client) wanted() *trusted.Settings {
-	if list := c.brought.Startup(); len(list) > 0 {
+	if list := c.brought.Startup(c.pool.db.Dialect); len(list) > 0 {
 		return c.pool.hub.intern.Of(list)
 	}
 	return nil

@@ -218,7 +218,11 @@ func (cfg *Config) asksTooMuch(err error) bool {
 	if len(cfg.Asked) == 0 || !errors.As(err, &r) {
 		return false
 	}
-	return r.own.Code[:2] == "22" || r.own.Code[:2] == "42"
+	switch r.own.Code[:2] {
+	case "0A", "22", "42":
+		return true
+	}
+	return false
 }
 
 // outcome makes the one error out of what the hosts gave. A server's own words say more than a dead host's.

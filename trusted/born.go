@@ -15,13 +15,22 @@ var behind = map[string]bool{
 	"jit_debugging_support": true, "jit_profiling_support": true, "log_connections": true, "log_disconnections": true,
 }
 
+// waiting are the settings under which the proxy's own words may fail or wait: what it asks a new connection, and the installation of a
+// context. (A read-only, deferrable, serializable transaction waits for all others.)
+var waiting = map[string]bool{
+	"statement_timeout": true, "lock_timeout": true, "transaction_timeout": true, "idle_in_transaction_session_timeout": true,
+	"idle_session_timeout": true, "default_transaction_isolation": true, "default_transaction_deferrable": true, "default_transaction_read_only": true,
+}
+
 // Startup gives those of the settings that can stand in the startup packet of a server connection which serves nobody but clients that
 // have asked for the same: there RESET goes back to them, as it does without a proxy. What a packet would read as something else than
-// a setting never does (Reserved, Packet), and none does where they are too long.
-func (s *Settings) Startup() (list [][2]string) {
+// a setting never does (Reserved, Packet), and none does where they are too long. Where there is a context, it is put on before time
+// limits and kinds of transactions are the client's.
+func (s *Settings) Startup(d Dialect) (list [][2]string) {
+	_, none := d.(None)
 	size := 0
 	for _, kv := range s.list {
-		if name := strings.ToLower(kv[0]); kv[0] == "" || Reserved(name) || Packet(name) || behind[name] ||
+		if name := strings.ToLower(kv[0]); kv[0] == "" || Reserved(name) || Packet(name) || behind[name] || waiting[name] && !none ||
 			strings.ContainsRune(kv[0], 0) || strings.ContainsRune(kv[1], 0) {
 			continue
 		}

@@ -27,9 +27,13 @@ func TestSettingsOfAStartupPacket(t *testing.T) {
 		{"as long as they may be", [][2]string{{"a", strings.Repeat("x", maxBorn-3)}}, fmt.Sprint([][2]string{{"a", strings.Repeat("x", maxBorn-3)}})},
 		{"too long", [][2]string{{"a", strings.Repeat("x", maxBorn-2)}}, "[]"},
 	} {
-		if got := fmt.Sprint(in.Of(test.settings).Startup()); got != test.want {
+		if got := fmt.Sprint(in.Of(test.settings).Startup(None{})); got != test.want {
 			t.Errorf("%s: %s", test.name, got)
 		}
+	}
+	limits := in.Of([][2]string{{"a", "1"}, {"Default_transaction_deferrable", "on"}, {"statement_timeout", "1"}})
+	if none, native := limits.Startup(None{}), limits.Startup(&Native{}); len(none) != 3 || fmt.Sprint(native) != "[[a 1]]" {
+		t.Errorf("limits: %s without a context, %s in one", none, native)
 	}
 }
 
