@@ -86,17 +86,24 @@ func TestAttackSessionModeLeavesNothing(t *testing.T) {
 			t.Run("next is "+next, func(t *testing.T) {
 				f := start(t, inMode(pool.Session, 1))
 				for name, leave := range map[string]func(*peer){
-					"goodbye":                       func(p *peer) { p.leave() },
-					"connection closed":             func(p *peer) { p.Close() },
-					"closed in a transaction":       func(p *peer) { p.ask("BEGIN; DELETE FROM note"); p.Close() },
-					"closed in a failed one":        func(p *peer) { p.ask("BEGIN; SELECT 1/0"); p.Close() },
-					"goodbye after its own discard": func(p *peer) { p.ask("DISCARD ALL; CREATE TEMP TABLE loot()"); p.leave() },
+					"goodbye":           func(p *peer) { p.leave() },
+					"connection closed": func(p *peer) { p.Close() },
+					"closed in a transaction": func(p *peer) {
+						p.expect("BEGIN; SET LOCAL row_security = on; DELETE FROM public.note", "C(BEGIN) C(SET) C(DELETE 10) Z(T)")
+						p.Close()
+					},
+					"closed in a failed one": func(p *peer) { p.expect("BEGIN; SELECT 1/0", "C(BEGIN) E(22012) Z(E)"); p.Close() },
+					"goodbye after its own discard": func(p *peer) {
+						p.expect("DISCARD ALL", "C(DISCARD ALL) Z(I)")
+						p.expect("CREATE TEMP TABLE loot()", "C(CREATE TABLE) Z(I)")
+						p.leave()
+					},
 				} {
 					a := f.raw(t, "t1")
-					a.ask("CREATE TEMP TABLE note (tenant text)")
-					a.ask("PREPARE q AS SELECT 1")
-					a.ask("SET search_path = evil; SET statement_timeout = 20; SET row_security = off; LISTEN gossip")
-					a.ask("SELECT pg_advisory_lock(42)")
+					a.expect("CREATE TEMP TABLE note (tenant text)", "C(CREATE TABLE) Z(I)")
+					a.expect("PREPARE q AS SELECT 1", "C(PREPARE) Z(I)")
+					a.expect("SELECT pg_advisory_lock(42)", "T D() C(SELECT 1) Z(I)")
+					a.expect("LISTEN gossip; SET search_path = evil; SET row_security = off; SET statement_timeout = 200", "C(LISTEN) C(SET) C(SET) C(SET) Z(I)")
 					leave(a)
 					b := f.raw(t, next)
 					if got := b.one(whoami); got != own(next) {

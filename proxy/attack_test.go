@@ -132,13 +132,20 @@ func (f *tenants) raw(t testing.TB, tenant string, params ...[2]string) *peer {
 // rawWith logs in with a token.
 func (f *tenants) rawWith(t testing.TB, token string, params ...[2]string) *peer {
 	t.Helper()
+	p := f.knock(t, params...)
+	p.send(wire.AppendPassword(nil, []byte(token)))
+	return p.ready()
+}
+
+// knock is a client that is asked for its password.
+func (f *tenants) knock(t testing.TB, params ...[2]string) *peer {
+	t.Helper()
 	p := (&plain{Proxy: f.Proxy}).dialTLS(t)
 	p.start(wire.Version30, f.role, append([][2]string{{"database", f.database}}, params...)...)
 	if word, _ := p.message(); word != "R" {
 		t.Fatalf("the proxy asks for no password but says %s", word)
 	}
-	p.send(wire.AppendPassword(nil, []byte(token)))
-	return p.ready()
+	return p
 }
 
 // connectWith logs in with a token.

@@ -254,7 +254,7 @@ func clientHello(t *testing.T) []byte {
 func TestSlowStrangersKeepNobodyOut(t *testing.T) {
 	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
-		o.Limits = proxy.Limits{MaxClients: 1000, MaxLogins: 16, LoginTimeout: 2 * time.Second}
+		o.Limits = proxy.Limits{MaxClients: 1000, MaxLogins: 16, LoginTimeout: prompt}
 	})
 	f.login(t).leave()
 	ssl := wire.AppendSSLRequest(nil)
@@ -270,7 +270,7 @@ func TestSlowStrangersKeepNobodyOut(t *testing.T) {
 	f.login(t).leave()
 	f.loginTLS(t).leave()
 	took := time.Since(begin)
-	if took > time.Second {
+	if took > prompt/2 {
 		t.Errorf("two logins took %v behind the strangers", took)
 	}
 	soon(t, "the login timeout", func() bool { return f.Clients() == 0 })

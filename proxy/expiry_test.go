@@ -27,7 +27,7 @@ func TestIdleClientsAreSignedOut(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel() // it waits
 			f := startTenants(t, pgtest.Newest(t), withTokens(mode, func(*proxy.Limits) {}))
-			p := f.rawWith(t, f.shortLived(2))
+			p, _ := f.ending(t, 2)
 			p.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 			if got := p.gone(); got != "E(28000 fatal) EOF" {
 				t.Errorf("told %s", got)
@@ -44,7 +44,7 @@ func TestGrace(t *testing.T) {
 			t.Parallel() // it waits
 			f := startTenants(t, pgtest.Newest(t), withTokens(mode, func(l *proxy.Limits) { l.TokenGrace = 3 * time.Second }))
 			admin := f.admin(t)
-			p := f.rawWith(t, f.shortLived(2))
+			p, _ := f.ending(t, 2)
 			p.expect("LISTEN gossip", "C(LISTEN) Z(I)")
 			soon(t, "the end of the token", func() bool { return strings.HasPrefix(p.ask("SELECT 1"), "E(28000)") })
 			p.expect("SELECT 1", "E(28000) Z(I)")

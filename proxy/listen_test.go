@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,14 +261,19 @@ func wait(t testing.TB, c *pgx.Conn) *pgconn.Notification {
 	return n
 }
 
-// hears reports whether a notification is there, behind a question whose answer comes after it.
-func hears(t testing.TB, c *pgx.Conn) []string {
+// hears gives the notifications that have come, behind a question whose answer comes after them: up to the last one, and what comes
+// soon behind it.
+func hears(t testing.TB, c *pgx.Conn, last string) []string {
 	t.Helper()
 	var heard []string
 	value(t, c, "SELECT 1")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
 	for {
+		wait := 50 * time.Millisecond // for what should not come
+		if last != "" && !slices.Contains(heard, last) {
+			wait = patience
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
 		n, err := c.WaitForNotification(ctx)
 		if err != nil {
 			return heard

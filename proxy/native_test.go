@@ -178,20 +178,15 @@ func TestNativeRunsEveryRequestOnce(t *testing.T) {
 	})
 }
 
-// TestAttackCancelNativeHandOvers: requests follow a hand-over in the same write, so whoever can make the hand-over fail hopes
-// that the request behind it runs under the context of the identity before, or twice. The attacker cancels what the pool's
-// connections do, without end.
+// TestAttackCancelHandOvers: whoever can make a hand-over fail hopes that the request behind it, which writes to a table without
+// policies, runs under the context of the identity before, or under none, or twice; in the native dialect it follows the hand-over
+// in the same write. The attacker cancels what the pool's connections do, without end.
 //
 // Must: A request may fail with 57014 or 57P03, and then has not run; all others have run once, under their own identity.
-// Dialects: native
-// Not sql: TestAttackCancelBackends hammers it; nothing follows its hand-overs in the same write
+// Dialects: sql, native
 // Not pgbouncer: it has no hand-overs
-func TestAttackCancelNativeHandOvers(t *testing.T) {
-	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
-		f := startNative(t, inst, func(o *pgtest.ProxyOptions) {
-			o.Pool = pgtest.DefaultPool()
-			o.Pool.Size = 2
-		})
+func TestAttackCancelHandOvers(t *testing.T) {
+	eachTenants(t, 2, func(t *testing.T, f *tenants) {
 		stop := f.cancelAll(t)
 		var work sync.WaitGroup
 		turns := pgtest.Leases(t, 900) / 3

@@ -42,8 +42,7 @@ func eachMode(t *testing.T, change func(*proxy.Limits), test func(t *testing.T, 
 func TestFreshToken(t *testing.T) {
 	eachMode(t, func(*proxy.Limits) {}, func(t *testing.T, f *tenants, mode pool.Mode) {
 		other := f.raw(t, "t3")
-		p := f.rawWith(t, f.shortLived(3))
-		end := time.Now().Add(3 * time.Second)
+		p, end := f.ending(t, 3)
 		p.expect(whoami, rowsOf("t1"))
 		if mode == pool.Session {
 			p.expect("PREPARE p AS SELECT 1; SET my.thing = 'left'", "C(PREPARE) C(SET) Z(I)")
@@ -104,7 +103,7 @@ func TestFreshTokenInAPipeline(t *testing.T) {
 // TestFreshTokenInTheGrace: a token that has ended can be followed by a fresh one while the grace lasts.
 func TestFreshTokenInTheGrace(t *testing.T) {
 	eachMode(t, func(l *proxy.Limits) { l.TokenGrace = patience }, func(t *testing.T, f *tenants, _ pool.Mode) {
-		p := f.rawWith(t, f.shortLived(2))
+		p, _ := f.ending(t, 2)
 		soon(t, "the end of the token", func() bool { return p.ask("SELECT 1") == "E(28000) Z(I)" })
 		p.expect(renewal(f.fresh("t2", "t2")), "E(28000) Z(I)")
 		p.expect(renewal(f.fresh("t1", "t1")), "C(SET) Z(I)")

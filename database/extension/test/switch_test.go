@@ -87,6 +87,7 @@ func TestAttackForgedGrant(t *testing.T) {
 		for name, forge := range map[string]func(c *client) []byte{
 			"NULL":             func(c *client) []byte { return nil },
 			"empty":            func(c *client) []byte { return []byte{} },
+			"a user's token":   func(c *client) []byte { return []byte("eyJhbGciOiJub25lIn0.eyJzdWIiOiJ0MSJ9.") },
 			"one byte":         func(c *client) []byte { return []byte{1} },
 			"a megabyte":       func(c *client) []byte { return make([]byte, 1<<20) },
 			"two megabytes":    func(c *client) []byte { return append([]byte{1, 0, 2, 'k', '1'}, make([]byte, 2<<20)...) },
