@@ -40,12 +40,13 @@ type server struct {
 	session
 	saved    session // what a rollback goes back to
 	prepared map[string]string
-	seed     string // who knows what random() will give; empty: nobody
-	told     string // application_name, as it was last reported
-	lease    int    // counts those who have had the server
-	wiped    string // the identity that has taken the context away from itself
-	seen     int    // the lease in which it did that before everybody's eyes; 0: nobody could see it
-	owner    string // the first identity that was served, for strict isolation
+	seed     string  // who knows what random() will give; empty: nobody
+	told     string  // application_name, as it was last reported
+	user     *person // who has the server
+	lease    int     // counts those who have had it
+	wiped    string  // the identity that has taken the context away from itself
+	seen     int     // the lease in which it did that before everybody's eyes; 0: nobody could see it
+	owner    string  // the first identity that was served, for strict isolation
 
 	native    nativeBackend
 	held      int  // answers of a hand-over still to hold back

@@ -216,6 +216,7 @@ func (s *server) interrupt(from int) {
 
 // given and released are the moments at which a server changes hands. Whether it is in doubt the server itself knows.
 func (w *world) given(s *backend, c *client) {
+	s.server.user = c.person
 	s.server.lease++
 	if s.server.closed || w.sessions() && c.kept {
 		return
