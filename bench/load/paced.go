@@ -5,6 +5,7 @@ package load
 import (
 	"fmt"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ func paced(o *Options) (*Result, error) {
 		under     atomic.Int64
 		group     sync.WaitGroup
 	)
+	debug.SetGCPercent(1000) // the proxy's neighbour is to be cheap
 	m, err := startMeter(o)
 	if err != nil {
 		return nil, err
