@@ -54,6 +54,13 @@ func (k *checker) vault(key string, v Vault) {
 		k.wrong(key+".address", quote(v.Address)+" is no https address", "As in https://vault.example.com:8200; http is for loopback addresses.")
 	}
 	switch {
+	case v.RoleID != "" || v.SecretIDFile != "" || v.AppRolePath != "":
+		if k.needed(key+".role_id", v.RoleID, "As vault read auth/approle/role/NAME/role-id shows it.") && k.needed(key+".secret_id_file", v.SecretIDFile, "The file with the secret_id of that role.") {
+			k.secretFile(key+".secret_id_file", v.SecretIDFile)
+		}
+		if v.TokenFile != "" || v.TokenEnv != "" {
+			k.wrong(key+".role_id", "is one way to log in to Vault, and a token another one", "Remove token_file and token_env, or role_id and secret_id_file.")
+		}
 	case v.TokenFile != "":
 		k.secretFile(key+".token_file", v.TokenFile)
 	case os.Getenv(v.TokenEnvOrDefault()) == "":

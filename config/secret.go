@@ -51,6 +51,15 @@ type Vault struct {
 	// The environment variable with the token, when there is no token_file. Empty: VAULT_TOKEN.
 	TokenEnv string `yaml:"token_env"`
 
+	// In place of a token: the proxy logs in by AppRole. The role_id is no secret.
+	RoleID string `yaml:"role_id"`
+
+	// The file with the secret_id of that role. It is read for each login.
+	SecretIDFile string `yaml:"secret_id_file" path:"yes"`
+
+	// Where Vault has mounted the AppRole method. Empty: approle.
+	AppRolePath string `yaml:"approle_path"`
+
 	// The namespace, for Vault Enterprise.
 	Namespace string `yaml:"namespace"`
 

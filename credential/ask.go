@@ -66,10 +66,19 @@ func ask(ctx context.Context, o fetch.Options, r request) ([]byte, http.Header, 
 	}
 	if answer.Code != http.StatusOK {
 		where, _, _ := strings.Cut(r.url, "?")
-		return nil, nil, fmt.Errorf("%s answered %s", where, answer.Status)
+		return nil, nil, &statusError{answer.Code, fmt.Sprintf("%s answered %s", where, answer.Status)}
 	}
 	return answer.Body, answer.Header, nil
 }
+
+// statusError is an answer that is not 200.
+type statusError struct {
+	code int
+	text string
+}
+
+// Error says where from.
+func (e *statusError) Error() string { return e.text }
 
 // askJSON is ask for an answer in JSON. The decoder's errors may show a part of what they read, so they are not passed on.
 func askJSON(ctx context.Context, o fetch.Options, r request, into any) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -22,8 +23,9 @@ type Vault struct {
 	Field     string // that holds the password
 	UserField string // that holds the user name; empty: the role is configured
 	Namespace string
-	TokenFile string // read for each request: an agent renews it
-	TokenEnv  string // in place of TokenFile
+	TokenFile string  // read for each request: an agent renews it
+	TokenEnv  string  // in place of TokenFile
+	AppRole   AppRole // in place of both
 	CAFile    string
 	Clock     func() time.Time
 }
@@ -48,30 +50,73 @@ func (v Vault) Source() (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	client := fetch.Options{Roots: roots}
-	address := u.JoinPath("v1", strings.Trim(v.Path, "/")).String()
+	now := v.Clock
+	if now == nil {
+		now = time.Now
+	}
+	o := fetch.Options{Roots: roots}
+	r := &vaultReader{Vault: v, address: u.JoinPath("v1", strings.Trim(v.Path, "/")).String(), options: o, clock: now}
+	if v.AppRole.RoleID != "" {
+		r.login = newVaultLogin(&v, u, o, now)
+	}
 	return func(ctx context.Context) (Credential, error) {
-		token, err := v.token()
+		c, err := r.read(ctx)
 		if err != nil {
 			return Credential{}, fmt.Errorf("vault: %w", err)
-		}
-		header := map[string]string{"X-Vault-Token": token, "X-Vault-Request": "true"}
-		if v.Namespace != "" {
-			header["X-Vault-Namespace"] = v.Namespace
-		}
-		var answer vaultAnswer
-		if err := askJSON(ctx, client, request{method: "GET", url: address, header: header}, &answer); err != nil {
-			return Credential{}, fmt.Errorf("vault: %w", err)
-		}
-		c, err := v.credential(answer)
-		if err != nil {
-			return Credential{}, fmt.Errorf("vault: %s: %w", v.Path, err)
 		}
 		return c, nil
 	}, nil
 }
 
-func (v Vault) token() (string, error) {
+// vaultReader reads one secret.
+type vaultReader struct {
+	Vault
+	address string // of the secret
+	options fetch.Options
+	clock   func() time.Time
+	login   *vaultLogin // nil: somebody else has
+}
+
+// read asks for the secret, with a new token where the kept one is not taken any more.
+func (r *vaultReader) read(ctx context.Context) (Credential, error) {
+	for again := false; ; again = true {
+		token, fresh, err := r.token(ctx, again)
+		if err != nil {
+			return Credential{}, err
+		}
+		header := vaultHeader(r.Namespace)
+		header["X-Vault-Token"] = token.text
+		var answer vaultAnswer
+		err = askJSON(ctx, r.options, request{method: "GET", url: r.address, header: header}, &answer)
+		var refused *statusError
+		if errors.As(err, &refused) && refused.code == http.StatusForbidden && !fresh && !again && r.login != nil {
+			continue
+		}
+		if err != nil {
+			return Credential{}, err
+		}
+		c, err := r.credential(answer)
+		if err != nil {
+			return Credential{}, fmt.Errorf("%s: %w", r.Path, err)
+		}
+		// A lease ends with the token that it was given to.
+		if answer.LeaseID != "" && !token.end.IsZero() && token.end.Before(c.Expires) {
+			c.Expires = token.end
+		}
+		return c, nil
+	}
+}
+
+func (r *vaultReader) token(ctx context.Context, fresh bool) (t vaultToken, isNew bool, err error) {
+	if r.login != nil {
+		return r.login.token(ctx, fresh)
+	}
+	t.text, err = r.given()
+	return t, true, err
+}
+
+// given is the token that somebody else has got.
+func (v Vault) given() (string, error) {
 	if v.TokenFile != "" {
 		return readToken(v.TokenFile, false)
 	}
@@ -83,7 +128,7 @@ func (v Vault) token() (string, error) {
 }
 
 // credential finds the password in an answer.
-func (v Vault) credential(answer vaultAnswer) (Credential, error) {
+func (r *vaultReader) credential(answer vaultAnswer) (Credential, error) {
 	data := answer.Data
 	if data["data"] != nil && data["metadata"] != nil { // version 2 of the key-value engine
 		data = nil
@@ -91,7 +136,7 @@ func (v Vault) credential(answer vaultAnswer) (Credential, error) {
 			return Credential{}, errors.New("the answer is not the JSON that was expected")
 		}
 	}
-	text, err := textField(data, v.Field)
+	text, err := textField(data, r.Field)
 	if err != nil {
 		return Credential{}, err
 	}
@@ -99,8 +144,8 @@ func (v Vault) credential(answer vaultAnswer) (Credential, error) {
 	if c.Password, err = password(text); err != nil {
 		return Credential{}, err
 	}
-	if v.UserField != "" {
-		if c.User, err = textField(data, v.UserField); err != nil {
+	if r.UserField != "" {
+		if c.User, err = textField(data, r.UserField); err != nil {
 			return Credential{}, err
 		}
 	}
@@ -108,15 +153,11 @@ func (v Vault) credential(answer vaultAnswer) (Credential, error) {
 	if data["ttl"] != nil && data["last_vault_rotation"] != nil {
 		_ = json.Unmarshal(data["ttl"], &ttl) // what is no number is not known
 	}
-	now := time.Now
-	if v.Clock != nil {
-		now = v.Clock
-	}
 	switch {
 	case answer.LeaseID != "" && answer.LeaseDuration > 0: // without an id it is only advice (key-value, version 1)
-		c.Expires = now().Add(time.Duration(answer.LeaseDuration) * time.Second)
+		c.Expires = r.clock().Add(time.Duration(answer.LeaseDuration) * time.Second)
 	case ttl > 0:
-		c.Expires = now().Add(time.Duration(ttl) * time.Second)
+		c.Expires = r.clock().Add(time.Duration(ttl) * time.Second)
 	}
 	return c, nil
 }

@@ -82,5 +82,6 @@ func sourceOf(s config.Secret) (credential.Source, error) {
 	return credential.Vault{
 		Address: v.Address, Path: v.Path, Field: v.FieldOrDefault(), UserField: v.UserField, Namespace: v.Namespace,
 		TokenFile: v.TokenFile, TokenEnv: v.TokenEnvOrDefault(), CAFile: v.CAFile,
+		AppRole: credential.AppRole{RoleID: v.RoleID, SecretIDFile: v.SecretIDFile, Mount: v.AppRolePath},
 	}.Source()
 }
