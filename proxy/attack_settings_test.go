@@ -181,7 +181,7 @@ func TestAttackStartupSettingsThatWait(t *testing.T) {
 		holder.expect("UPDATE note SET body = body", "C(UPDATE 10) Z(T)")
 		for i := range 3 {
 			a := f.raw(t, "t1", [2]string{"application_name", fmt.Sprint(i)},
-				[2]string{"options", "-c default_transaction_isolation=serializable -c default_transaction_deferrable=on -c default_transaction_read_only=on"})
+				[2]string{"options", "-c default_transaction_isolation=serializable -c default_transaction_deferrable=on -c default_transaction_read_only=on -c z.own=1"})
 			a.query("SELECT 1") // this waits, for the attacker alone
 			a.Close()
 			b := f.raw(t, "t2")

@@ -8,10 +8,10 @@ import (
 // Settings are the parameters that a client has asked for at startup or changed since. Equal sets are one object, so that
 // the way of a transaction compares pointers; Intern makes them.
 type Settings struct {
-	list [][2]string // sorted by name
+	list [][2]string // sorted: late ones last, by name
 }
 
-// List gives the settings, sorted by name. It must not be changed.
+// List gives the settings, sorted. It must not be changed.
 func (s *Settings) List() [][2]string { return s.list }
 
 // Foreign reports whether the connection expects texts in another encoding than UTF-8.
@@ -53,7 +53,12 @@ func (in *Intern) Of(params [][2]string) *Settings {
 			list = append(list, kv)
 		}
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i][0] < list[j][0] })
+	sort.Slice(list, func(i, j int) bool {
+		if a, b := late(list[i][0]), late(list[j][0]); a != b {
+			return b
+		}
+		return list[i][0] < list[j][0]
+	})
 	var key strings.Builder
 	for _, kv := range list {
 		key.WriteString(kv[0])
@@ -72,6 +77,13 @@ func (in *Intern) Of(params [][2]string) *Settings {
 	s := &Settings{list: list}
 	in.sets[key.String()] = s
 	return s
+}
+
+// late names the settings that are set behind all others: each is set in a transaction of its own, and under all of these together one
+// may wait for others (SET TRANSACTION, DEFERRABLE).
+func late(name string) bool {
+	const prefix = "default_transaction_"
+	return len(name) > len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 // With gives the object for the set s with one setting changed.
