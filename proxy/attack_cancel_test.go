@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,11 @@ func TestAttackCancelBackends(t *testing.T) {
 		})
 		conns := map[string]*pgx.Conn{"t1": f.connect(t, "t1"), "t2": f.connect(t, "t2"), "t3": f.connect(t, "t3")}
 		turns := pgtest.Leases(t, 300) / 3
-		hits, err := alternate(t.Context(), conns, turns, func(err error) bool { return strings.Contains("57014 57P03", sqlState(err)) })
+		cancelled := func(err error) bool { return strings.Contains("57014 57P03", sqlState(err)) }
+		hits, err := alternate(t.Context(), conns, turns, cancelled)
+		for end := time.Now().Add(patience); hits == 0 && err == nil && time.Now().Before(end); { // a busy machine may be slow to attack
+			hits, err = alternate(t.Context(), conns, 10, cancelled)
+		}
 		stop()
 		wg.Wait()
 		if err != nil {
@@ -74,12 +79,12 @@ func TestAttackCancelRequests(t *testing.T) {
 				}
 			})
 		}
-		cancelled := 0
+		var cancelled atomic.Int32
 		wg.Go(func() { // so that there is something to cancel, at all times
 			for ctx.Err() == nil {
 				a.Write(wire.AppendQuery(nil, "SELECT count(*) FROM generate_series(1, 5000)"))
 				if strings.Contains(a.answer(), "57014") {
-					cancelled++
+					cancelled.Add(1)
 				}
 			}
 		})
@@ -88,12 +93,10 @@ func TestAttackCancelRequests(t *testing.T) {
 		if _, err := alternate(t.Context(), conns, turns, nil); err != nil {
 			t.Error(err)
 		}
+		soon(t, "for a cancel request to hit the attacker's own query", func() bool { return cancelled.Load() > 0 })
 		stop()
 		wg.Wait()
-		t.Logf("%d queries of the neighbours, %d of the attacker cancelled", turns*len(conns), cancelled)
-		if cancelled == 0 {
-			t.Error("the attack did not hit anything")
-		}
+		t.Logf("%d queries of the neighbours, %d of the attacker cancelled", turns*len(conns), cancelled.Load())
 		for _, c := range conns {
 			c.Close(t.Context())
 		}
