@@ -254,9 +254,7 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
-	if s.relay.Doubtful() {
-		s.conn.Write(s.relay.Probe(s.pool.hub.scratch[:0]))
-	}
+	s.resolve()
 	if c.held && s.relay.Ready() {
 		c.held = false
 		c.conn.Resume()
@@ -286,6 +284,13 @@ func (s *backend) deliver(b []byte) int {
 		s.conn.Pause()
 	}
 	return used
+}
+
+// resolve asks how many answers are to come where the relay cannot tell.
+func (s *backend) resolve() {
+	if s.relay.Doubtful() {
+		s.conn.Write(s.relay.Probe(s.pool.hub.scratch[:0]))
+	}
 }
 
 // idleTalk takes what a server says without having been asked. Only news may come; anything else means that it is not

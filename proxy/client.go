@@ -294,6 +294,7 @@ func (c *client) forward(b []byte) int {
 		k, terminate, err = c.send(b[n:])
 		n += k
 	}
+	s.resolve()
 	switch {
 	case err != nil:
 		c.fatal(claimpool.AsError(err))

@@ -67,7 +67,7 @@ func (r *Relay) copyBegins() (fenced bool) {
 // ignored notes that the Sync of the batch under way, behind which nothing was sent but data, will not be answered.
 func (r *Relay) ignored() {
 	r.due = 0
-	r.unsynced = true
+	r.unsynced, r.executed = true, true
 	r.swallowed++
 	r.acks = r.acked
 }

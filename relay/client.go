@@ -66,6 +66,9 @@ func (r *Relay) request(typ byte, size int) bool {
 		r.syncLast, r.open = false, false
 		r.acks = 0
 	case wire.MsgSync:
+		if size > 0 {
+			r.malformed()
+		}
 		if r.copyIn { // ignored by the server (protocol, COPY Operations), unless the COPY has failed meanwhile
 			r.swallowed++
 			r.unsure = r.unsure || r.early // or is over already
@@ -87,7 +90,8 @@ func (r *Relay) request(typ byte, size int) bool {
 		}
 	case wire.MsgFlush:
 		if size > 0 {
-			r.unsynced = true // malformed: an error of the extended protocol, and the server waits for Sync
+			r.malformed()
+			r.unsynced = true // an error of the extended protocol, and the server waits for Sync
 		}
 	case wire.MsgCopyDone, wire.MsgCopyFail:
 		if !r.copyIn && r.Busy() {

@@ -1,6 +1,9 @@
 package relay
 
-import "github.com/claimpool/claimpool/wire"
+import (
+	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/wire"
+)
 
 // A client of the extended protocol sends a Sync behind the Execute that begins a COPY, and another one behind the data. The first one is
 // ignored by the server while it reads the COPY (protocol, COPY Operations), unless the COPY has failed before the server got there: a
@@ -32,7 +35,15 @@ func (r *Relay) Probe(dst []byte) []byte {
 
 // doubting reports whether the next request has to wait until it is known what the server owes.
 func (r *Relay) doubting() bool {
-	return !r.unsure && (r.probe != noProbe || r.ahead.ends > 0 && !r.unsynced || r.due > 0 && (r.maybe > 0 || r.swallowed > 0 && !r.copyIn))
+	return !r.unsure && (r.probe != noProbe || !r.unsynced && (r.ahead.ends > 0 || r.maybe > 0) || r.due > 0 && r.swallowed > 0 && !r.copyIn)
+}
+
+// malformed notes a Flush or Sync that has a body: an error, but none in COPY, which passes it over. Where nobody can tell whether a COPY is
+// under way, that error could be taken for another's.
+func (r *Relay) malformed() {
+	if r.copyIn || r.swallowed+r.maybe+r.ahead.ends > 0 || r.probe != noProbe {
+		r.unsure, r.maybe = true, 0
+	}
 }
 
 // probed takes a reply while a probe is under way. ours says that the reply is to be dropped.
@@ -66,10 +77,11 @@ func (r *Relay) probeFailed(b []byte, size int) (reply Reply, ours bool, err err
 	case len(b) < whole:
 		return Reply{Done: true}, true, nil
 	}
-	if r.failed(b[wire.HeaderLen:whole]); r.fatal {
+	f := r.failed(b[wire.HeaderLen:whole])
+	if r.fatal {
 		return Reply{}, false, nil
 	}
-	if r.probe != probeSent || r.InTransaction() {
+	if r.probe != probeSent || r.InTransaction() || string(f.Code) != string(claimpool.CodeQueryCanceled) {
 		return Reply{}, true, violation("unexpected error from server")
 	}
 	r.probe = probeClosed

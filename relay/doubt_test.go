@@ -22,7 +22,7 @@ func TestFailedCopyIsResolved(t *testing.T) {
 		{"none of two was", []string{copyFails, "<1:|2:|G:", ">S:|d:|c:|S:", "<E:\x00|Z:I"}, "Z:I|Z:I|3:|Z:I", "Z:I|Z:I"},
 		{"all sent at once, ignored", []string{copyFails, ">d:|c:", "<1:|2:|G:", ">S:", "<E:\x00|Z:I"}, "3:|Z:I", ""},
 		{"all sent at once, answered", []string{copyFails, ">d:|c:", "<1:|2:|G:", ">S:", "<E:\x00|Z:I"}, "Z:I|3:|Z:I", "Z:I"},
-		{"somebody cancels the question", []string{copyFails, "<1:|2:|G:", ">d:|c:|S:", "<E:\x00|Z:I"}, "Z:I|E:VERROR\x00\x00|Z:I", "Z:I"},
+		{"somebody cancels the question", []string{copyFails, "<1:|2:|G:", ">d:|c:|S:", "<E:\x00|Z:I"}, "Z:I|E:VERROR\x00C57014\x00\x00|Z:I", "Z:I"},
 		{"in a transaction that has failed", []string{copyFails, "<1:|2:|G:", ">c:|S:", "<E:\x00|Z:E"}, "3:|Z:E", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 //	s  select          e  error            i  COPY FROM STDIN
 //	b  begin           o  COPY TO STDOUT   I  the same, which fails before it reads anything
 //	c  commit          X  FATAL            J  the same, which fails at its first row
-//	r  rollback
+//	r  rollback                            K  the same, which fails behind its end
 //
-// Parse, Bind, Describe, Close and FunctionCall fail when their body is "e".
+// Parse, Bind, Describe, Close and FunctionCall fail when their body is "e", Flush and Sync when they have one.
 type postgres struct {
 	old      bool // before version 14: a message that does not belong into COPY is an error, not FATAL
 	in       []message
@@ -89,6 +89,10 @@ func (p *postgres) step() bool {
 		p.copyData(m)
 	case m.typ == wire.MsgSync:
 		p.skip, p.dirty = false, false
+		if m.body != "" {
+			p.fail(false)
+			return true
+		}
 		p.ready()
 	case p.skip:
 	default:
@@ -161,7 +165,7 @@ func (p *postgres) run(statements string, extended bool) {
 		case 'X':
 			p.fatal()
 			return
-		case 'i', 'I', 'J':
+		case 'i', 'I', 'J', 'K':
 			p.say(wire.MsgCopyInResponse, "\x00\x00\x00")
 			if s == 'I' {
 				p.fail(extended)
@@ -191,10 +195,12 @@ func (p *postgres) copyData(m message) {
 			return
 		}
 	case wire.MsgCopyDone:
-		p.copying = 0
-		p.say(wire.MsgCommandComplete, "COPY 1\x00")
-		p.run(p.rest, extended)
-		return
+		if kind != 'K' {
+			p.copying = 0
+			p.say(wire.MsgCommandComplete, "COPY 1\x00")
+			p.run(p.rest, extended)
+			return
+		}
 	case wire.MsgCopyFail:
 	default:
 		if !p.old {
