@@ -20,6 +20,12 @@ import (
 // maxPackageTime is when a package of a suite counts as hung. On an idle machine the slowest takes 40 seconds.
 const maxPackageTime = 10 * time.Minute
 
+// maxWait is for how long a test may wait that is known to wait in vain.
+const maxWait = 15 * time.Second
+
+// maxTestTime is when a test is worth a word in the log.
+const maxTestTime = 15 * time.Second
+
 // outcome has the last word of each test, "package.Test": pass, fail or skip, or run where it has not ended.
 type outcome map[string]string
 
@@ -67,29 +73,49 @@ func (s *suite) binary(dir, pkg string) string {
 	return filepath.Join(dir, "bin", strings.ReplaceAll(pkg, "/", "_")+".test")
 }
 
-// run runs the tests of the suite that a pattern names, all when it is empty.
-func (s *suite) run(t *testing.T, dir string, env []string, pattern string) (outcome, transcript) {
+// choice is of tests: those that only names and but does not, as patterns of go test; all when both are empty.
+type choice struct{ only, but string }
+
+// run runs tests of the suite.
+func (s *suite) run(t *testing.T, dir string, env []string, which choice) (outcome, transcript) {
 	t.Helper()
 	got, output := outcome{}, transcript{}
 	for _, pkg := range s.packages {
 		start := time.Now()
-		n := s.runPackage(t, dir, pkg, env, pattern, got, output)
+		n := s.runPackage(t, dir, pkg, env, which, maxPackageTime, got, output)
 		if slices.Contains(slices.Collect(maps.Values(got)), "run") { // one test's panic has ended those that ran beside it
 			t.Logf("%s has died, and is run once more", pkg)
-			n = s.runPackage(t, dir, pkg, env, pattern, got, output)
+			n = s.runPackage(t, dir, pkg, env, which, maxPackageTime, got, output)
 		}
 		t.Logf("%s: %d tests in %v", pkg, n, time.Since(start).Round(100*time.Millisecond))
 	}
 	return got, output
 }
 
-func (s *suite) runPackage(t *testing.T, dir, pkg string, env []string, pattern string, got outcome, output transcript) (n int) {
+// runWaiting runs tests that wait for what does not come: they have maxWait, and count as failed behind it.
+func (s *suite) runWaiting(t *testing.T, dir string, env []string, names []string, got outcome, output transcript) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), maxPackageTime)
+	for _, pkg := range s.packages {
+		own := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			folder, _, ok := strings.Cut(name, ".")
+			return pkg != folder && (ok || pkg != ".")
+		})
+		if len(own) > 0 {
+			s.runPackage(t, dir, pkg, env, choice{only: only(own)}, maxWait, got, output)
+		}
+	}
+}
+
+func (s *suite) runPackage(t *testing.T, dir, pkg string, env []string, which choice, limit time.Duration, got outcome, output transcript) (n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit+10*time.Second)
 	defer cancel()
-	args := []string{"tool", "test2json", "-t", s.binary(dir, pkg), "-test.v=test2json", "-test.timeout=" + (maxPackageTime - 10*time.Second).String()}
-	if pattern != "" {
-		args = append(args, "-test.run="+pattern)
+	args := []string{"tool", "test2json", "-t", s.binary(dir, pkg), "-test.v=test2json", "-test.timeout=" + limit.String()}
+	if which.only != "" {
+		args = append(args, "-test.run="+which.only)
+	}
+	if which.but != "" {
+		args = append(args, "-test.skip="+which.but)
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(dir, pkg)
@@ -104,7 +130,10 @@ func (s *suite) runPackage(t *testing.T, dir, pkg string, env []string, pattern 
 	scan.Buffer(nil, 16<<20)
 	failed := false
 	for scan.Scan() {
-		var e struct{ Action, Test, Output string }
+		var e struct {
+			Action, Test, Output string
+			Elapsed              float64 // seconds
+		}
 		if err := json.Unmarshal(scan.Bytes(), &e); err != nil {
 			t.Fatal(err)
 		}
@@ -119,9 +148,12 @@ func (s *suite) runPackage(t *testing.T, dir, pkg string, env []string, pattern 
 			}
 			failed = failed || e.Action == "fail"
 			got[name] = e.Action
+			if e.Elapsed > maxTestTime.Seconds() {
+				t.Logf("%s has taken %.0f s", name, e.Elapsed)
+			}
 		}
 	}
-	if runErr != nil && !failed || pattern == "" && n == 0 {
+	if runErr != nil && !failed || which.only == "" && n == 0 {
 		t.Errorf("%s %s: %v; it hangs, or has died\n%s", s.name, pkg, runErr, lines[max(0, len(lines)-4000):])
 	}
 	return n

@@ -84,9 +84,20 @@ func (s *suite) through(t *testing.T, dir string, c *pgtest.Cluster, mode pool.M
 	cfg.Mode, cfg.Size, cfg.Pins = mode, 60, 60
 	p := pgtest.StartProxy(t, pgtest.ProxyOptions{Cluster: c, Database: db, Pool: cfg, Features: features, PinTimeout: 5 * time.Minute})
 	through := s.env(p.Host, p.Port, db)
-	got, output := s.run(t, dir, through, "")
 	file := s.name + "-" + string(mode) + ".txt"
 	listed := readList(t, file)
+	var waiting []string
+	for name, reason := range listed {
+		if strings.HasPrefix(reason, "waits: ") {
+			waiting = append(waiting, name)
+		}
+	}
+	var all choice
+	if len(waiting) > 0 {
+		all.but = only(waiting)
+	}
+	got, output := s.run(t, dir, through, all)
+	s.runWaiting(t, dir, through, waiting, got, output)
 	failed := got.failures()
 	var unknown []string
 	for _, name := range failed {
@@ -103,13 +114,13 @@ func (s *suite) through(t *testing.T, dir string, c *pgtest.Cluster, mode pool.M
 	if len(unknown) == 0 {
 		return
 	}
-	direct, _ := s.run(t, dir, s.env("127.0.0.1", c.Port, db), only(unknown))
+	direct, _ := s.run(t, dir, s.env("127.0.0.1", c.Port, db), choice{only: only(unknown)})
 	unknown = slices.DeleteFunc(unknown, func(name string) bool { return slices.Contains(direct.failures(), name) })
 	for range 2 { // many tests rely on times of a few milliseconds
 		if len(unknown) == 0 {
 			return
 		}
-		got, output = s.run(t, dir, through, only(unknown))
+		got, output = s.run(t, dir, through, choice{only: only(unknown)})
 		unknown = slices.DeleteFunc(unknown, func(name string) bool { return !slices.Contains(got.failures(), name) })
 	}
 	for _, name := range unknown {
