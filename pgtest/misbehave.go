@@ -16,7 +16,7 @@ func Misbehaviours(yes, elsewhere string) map[string]http.HandlerFunc {
 		"says nothing":           silence,
 		"drips":                  drip,
 		"a megabyte":             respond("application/json", yes+`,"x":"`+strings.Repeat("x", 1<<20)+`"}`),
-		"8 megabytes, packed":    packed(yes + `,"x":"` + strings.Repeat("x", 8<<20) + `"}`),
+		"2 megabytes, packed":    packed(yes + `,"x":"` + strings.Repeat("x", 2<<20) + `"}`),
 		"a header of a megabyte": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 1<<20)) },
 		"a page":                 respond("text/html", yes+"}"),
 		"no content type":        respond("", yes+"}"),
