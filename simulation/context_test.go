@@ -10,7 +10,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,7 +150,7 @@ func (s *server) allowed(p *person, tag string, first bool) bool {
 		case expired:
 			return false
 		case claims == noContext && s.wiped == p.name && (s.seen == 0 || s.seen == s.lease): // whoever wipes harms himself
-		case claims != want && !p.robbed(claims):
+		case claims != want:
 			s.w.fail("a request of %s runs on server %d under %q", p, s.pid, claims)
 		}
 	case *trusted.Native:
@@ -165,7 +164,7 @@ func (s *server) allowed(p *person, tag string, first bool) bool {
 		case claims == noContext && !s.w.ungated: // the gate is closed
 			return false
 		case claims == noContext: // every policy sees nobody
-		case claims != want && !p.robbed(claims):
+		case claims != want:
 			s.w.fail("a request of %s runs on server %d under %q", p, s.pid, claims)
 		}
 		if s.native.expires != math.MaxInt64 && s.w.now.UnixMilli() >= s.native.expires {
@@ -177,13 +176,6 @@ func (s *server) allowed(p *person, tag string, first bool) bool {
 		s.w.fail("%s believes that application_name is %q, on server %d it is %q", p, p.app, s.pid, s.settings[appName])
 	}
 	return true
-}
-
-// robbed reports whether a wild one of p's identity, who may execute the unnamed statement that p has left, has these claims.
-func (p *person) robbed(claims string) bool {
-	return !p.w.sessions() && slices.ContainsFunc(p.w.people, func(other *person) bool {
-		return other.wild && other.name == p.name && string(other.id.Claims) == claims
-	})
 }
 
 // clean looks at all marks: they must be the identity's own, and in session mode the client's.
