@@ -2,7 +2,8 @@
 # Runs PostgreSQL's own regression and isolation tests, straight and through a proxy in session mode, and compares what comes of them.
 # Their sources come from Debian's packages of PostgreSQL, into .cache/regression/. It takes some minutes. (make regression-suite)
 #
-#   regression-suite.sh [VERSION...]    15 and 18, where nothing is named
+#   regression-suite.sh [VERSION...]    15 and 18, where nothing is named; of 18 the isolation tests alone: the server that can be had
+#                                       for tests crashes in the regression tests of json, without a proxy, too
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 15 18
@@ -61,7 +62,9 @@ failed=
 for version; do
 	to=$PWD/.cache/regression/$version
 	[ -e "$to/regress.so" ] || fetch "$version"
+	suite=TestRegressionSuite
+	[ "$version" != 18 ] || suite=TestRegressionSuite/isolation
 	REGRESSION_SOURCE="$to" PGTEST_VERSIONS="$version" PGTEST_REQUIRE=1 \
-		go test -tags suites -count=1 -timeout 60m -run TestRegressionSuite ./drivers || failed="$failed $version"
+		go test -tags suites -count=1 -timeout 60m -run "$suite" ./drivers || failed="$failed $version"
 done
 [ -z "$failed" ] || die "not the same through the proxy as straight:$failed"
