@@ -36,7 +36,7 @@ func TestAttackLeftOverState(t *testing.T) {
 			{"temporary function", "CREATE FUNCTION pg_temp.f() RETURNS text LANGUAGE sql AS 'SELECT 1::text'", "SELECT pg_temp.f()", "3F000 42883"},
 			{"temporary type", "CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK (false)", "SELECT 'x'::text", "=x"},
 			{"prepared statement", "PREPARE q AS SELECT jwt('tenant_id')", "EXECUTE q", "26000"},
-			{"cursor with hold", "DECLARE c CURSOR WITH HOLD FOR SELECT body FROM note", "FETCH c", "34000"},
+			{"cursor with hold", "DECLARE c CURSOR WITH HOLD FOR SELECT body FROM public.note", "FETCH c", "34000"},
 			{"advisory lock", "SELECT pg_advisory_lock(42)", "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory'", "=0"},
 			{"LISTEN", "LISTEN gossip", "SELECT count(*)::text FROM pg_listening_channels()", "=0"},
 			{"last value", "SELECT nextval('seq')", "SELECT lastval()::text", "55000"},

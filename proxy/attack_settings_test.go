@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -191,6 +192,39 @@ func TestAttackStartupSettingsThatWait(t *testing.T) {
 			b.leave()
 		}
 		holder.expect("ROLLBACK", "C(ROLLBACK) Z(I)")
+	})
+}
+
+// TestAttackDeferrableDefaults: the attacker holds a serializable transaction open, and makes the other server connection of the pool one
+// on which every transaction waits for that one, the next hand-over's too: its defaults are serializable, read-only and deferrable.
+//
+// Must: Others must be served, at once.
+// Dialects: sql, native
+// Not pgbouncer: it hands nothing over, so that its clients wait by definition
+func TestAttackDeferrableDefaults(t *testing.T) {
+	eachTenants(t, 2, func(t *testing.T, f *tenants) {
+		holder, a, b := f.connect(t, "t1"), f.connect(t, "t1"), f.connect(t, "t2")
+		run(t, holder, "BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE note SET body = body")
+		for name, sets := range map[string]string{
+			"by SET":                     "SET default_transaction_deferrable = on",
+			"for the session":            "SET SESSION CHARACTERISTICS AS TRANSACTION DEFERRABLE",
+			"in a function":              "DO $$ BEGIN PERFORM set_config('default_transaction_deferrable', 'on', false); END $$",
+			"behind the transaction":     "BEGIN; SET default_transaction_deferrable = on; SET LOCAL default_transaction_deferrable = off; COMMIT",
+			"behind an error that fails": "DO $$ BEGIN SET default_transaction_deferrable = on; EXCEPTION WHEN OTHERS THEN NULL; END $$",
+		} {
+			c := code(t, a, "SET default_transaction_isolation = serializable")
+			c += code(t, a, sets)
+			if code(t, a, "ROLLBACK"); f.dialect == native && c == "0000000000" && name != "behind an error that fails" {
+				t.Errorf("%s: it was taken", name)
+			}
+			code(t, a, "SET default_transaction_read_only = on")
+			ctx, cancel := context.WithTimeout(t.Context(), prompt)
+			if got, err := fetch(ctx, b, whoami); err != nil || deref(got) != own("t2") {
+				t.Fatalf("%s: b reads %q, %v", name, deref(got), err)
+			}
+			cancel()
+		}
+		run(t, holder, "ROLLBACK")
 	})
 }
 

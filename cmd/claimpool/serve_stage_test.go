@@ -290,7 +290,11 @@ func (s *stage) dial(p *process, user, password, host string) (*pgx.Conn, error)
 	}
 	cfg.User = user // whatever is in it
 	cfg.TLSConfig.InsecureSkipVerify, cfg.TLSConfig.RootCAs, cfg.TLSConfig.ServerName = false, s.ca.Pool, host
-	return pgx.ConnectConfig(s.t.Context(), cfg)
+	c, err := pgx.ConnectConfig(s.t.Context(), cfg)
+	if err == nil {
+		s.t.Cleanup(func() { c.Close(context.Background()) }) // and so it is not collected before
+	}
+	return c, err
 }
 
 // login logs in with a token of a tenant.
@@ -300,7 +304,6 @@ func (s *stage) login(p *process, tenant string) *pgx.Conn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { c.Close(context.Background()) })
 	return c
 }
 

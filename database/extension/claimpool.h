@@ -113,12 +113,19 @@ extern void cp_answers_hold(int answers);
 /* reset.c */
 extern void cp_reset_session(void);
 
+/* settings.c: PostgreSQL's own settings */
+extern void cp_settings_init(void);
+#if PG_VERSION_NUM < 190000
+extern struct config_generic *cp_find_setting(const char *name);
+#endif
+
 /* context.c: the one store, and its one reader */
 extern void cp_context_init(void);
 extern void cp_context_wipe(void);
 extern void cp_context_install(const CpGrant *grant);
 extern bool cp_context_same_identity(const uint8 *identity);
 extern bool cp_context_valid(void);
+extern bool cp_context_leased(void);
 extern void cp_context_rollback_asked(void);
 extern void cp_context_failed(void);
 extern Jsonb *cp_context_claims(void);

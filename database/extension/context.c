@@ -119,6 +119,13 @@ cp_context_valid(void)
 	return context.public.present && GetCurrentTimestamp() < context.public.expires;
 }
 
+/* Is this connection handed over from transaction to transaction? */
+bool
+cp_context_leased(void)
+{
+	return cp_session_challenged() && context.public.scope == CP_SCOPE_LEASE;
+}
+
 /*
  * Parses JSON into a memory context.  The parser's own message would quote the
  * claims, so another one takes its place.

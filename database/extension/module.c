@@ -116,6 +116,7 @@ _PG_init(void)
 	cp_direct_init();
 	cp_slots_init();
 	cp_sandbox_init();
+	cp_settings_init();
 	next_startup = shmem_startup_hook;
 	shmem_startup_hook = install_hooks;
 }

@@ -142,22 +142,6 @@ reseed(void)
 #if PG_VERSION_NUM < 190000
 typedef struct config_string Setting;
 
-/* PostgreSQL's record of a text setting of its own, which is there for good. */
-static Setting *
-find_setting(const char *name)
-{
-#if PG_VERSION_NUM >= 160000
-	return (Setting *) find_option(name, false, false, ERROR);
-#else
-	struct config_generic **settings = get_guc_variables();
-
-	for (int i = 0; i < GetNumConfigOptions(); i++)
-		if (strcmp(settings[i]->name, name) == 0)
-			return (Setting *) settings[i];
-	elog(ERROR, "unrecognized configuration parameter \"%s\"", name);
-#endif
-}
-
 /*
  * Is the setting what it was when the connection began?  To look it up by its
  * name at each hand-over would be a good part of what one costs.
@@ -169,7 +153,7 @@ is_reset(const char *name, Setting **setting)
 	const char *initial;
 
 	if (*setting == NULL)
-		*setting = find_setting(name);
+		*setting = (Setting *) cp_find_setting(name);
 	value = *(*setting)->variable;
 	initial = (*setting)->reset_val;
 	return value == initial ||
