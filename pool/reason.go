@@ -25,7 +25,7 @@ const (
 	CancelUnsure                 // a cancel request may still be on its way to it
 	TokenExpired                 // its client's proof ran out in the middle of a transaction
 	NotAllowed                   // its client did what the pool mode does not allow
-	SessionOver                  // session mode: what a session leaves behind was not reset
+	SessionOver                  // session mode: its session has left what no reset takes away, such as a schema for temporary objects
 	HostChanged                  // its host is not the one to use any more: another primary, another address, or out of reach
 	OtherSettings                // session mode: it was opened with the settings of other clients
 	reasonCount

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -82,8 +83,11 @@ func TestAttackAlmostTheSameIdentity(t *testing.T) {
 // Not pgbouncer: only its transaction mode is compared
 func TestAttackSessionModeLeavesNothing(t *testing.T) {
 	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
-		for _, next := range []string{"t1", "t2"} {
-			t.Run("next is "+next, func(t *testing.T) {
+		for _, next := range []struct {
+			who  string
+			temp bool // there are temporary objects: the server is closed
+		}{{"t1", false}, {"t1", true}, {"t2", false}, {"t2", true}} {
+			t.Run(fmt.Sprintf("next is %s, temporary %v", next.who, next.temp), func(t *testing.T) {
 				f := start(t, inMode(pool.Session, 1))
 				for name, leave := range map[string]func(*peer){
 					"goodbye":           func(p *peer) { p.leave() },
@@ -95,23 +99,33 @@ func TestAttackSessionModeLeavesNothing(t *testing.T) {
 					"closed in a failed one": func(p *peer) { p.expect("BEGIN; SELECT 1/0", "C(BEGIN) E(22012) Z(E)"); p.Close() },
 					"goodbye after its own discard": func(p *peer) {
 						p.expect("DISCARD ALL", "C(DISCARD ALL) Z(I)")
-						p.expect("CREATE TEMP TABLE loot()", "C(CREATE TABLE) Z(I)")
+						p.expect("PREPARE q AS SELECT 1", "C(PREPARE) Z(I)")
+						if next.temp {
+							p.expect("CREATE TEMP TABLE loot()", "C(CREATE TABLE) Z(I)")
+						}
 						p.leave()
 					},
 				} {
 					a := f.raw(t, "t1")
-					a.expect("CREATE TEMP TABLE note (tenant text)", "C(CREATE TABLE) Z(I)")
+					const pid = "SELECT pg_backend_pid()::text"
+					its := a.one(pid)
+					if next.temp {
+						a.expect("CREATE TEMP TABLE note (tenant text)", "C(CREATE TABLE) Z(I)")
+					}
 					a.expect("PREPARE q AS SELECT 1", "C(PREPARE) Z(I)")
 					a.expect("SELECT pg_advisory_lock(42)", "T D() C(SELECT 1) Z(I)")
 					a.expect("LISTEN gossip; SET search_path = evil; SET row_security = off; SET statement_timeout = 200", "C(LISTEN) C(SET) C(SET) C(SET) Z(I)")
 					leave(a)
-					b := f.raw(t, next)
-					if got := b.one(whoami); got != own(next) {
+					b := f.raw(t, next.who)
+					if got := b.one(whoami); got != own(next.who) {
 						t.Errorf("%s: the next client sees %q", name, got)
+					}
+					if got := b.one(pid); (got != its) != next.temp {
+						t.Errorf("%s: server %s behind %s", name, got, its)
 					}
 					b.expect("EXECUTE q", "E(26000) Z(I)")
 					b.expect("SELECT count(*) FROM pg_temp.loot", "E(42P01) Z(I)")
-					b.expect("SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), (SELECT count(*) FROM pg_listening_channels()), current_setting('statement_timeout')",
+					b.expect("SELECT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), (SELECT count(*) FROM pg_listening_channels()), current_setting('statement_timeout')",
 						"T D(0,0,0) C(SELECT 1) Z(I)")
 					b.leave()
 					f.atRest(t, 0, 1)

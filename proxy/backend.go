@@ -144,6 +144,9 @@ func (s *backend) take(b []byte) int {
 		s.client.settle(s.replies.Settled())
 	}
 	switch {
+	case s.replies.Temporary():
+		s.retire(pool.SessionOver)
+		return len(b)
 	case s.state == rollingBack || s.client == nil:
 		s.release(s.pool.hub.loop.Now())
 	case s.state == asking:

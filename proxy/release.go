@@ -75,14 +75,25 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 			s.session.Soil()
 		}
 		b, steps := trusted.Rollback(s.pool.hub.scratch[:0])
-		s.pool.hub.scratch = b
-		s.ask(rollingBack, b, steps, rollbackTimeout)
+		s.cleanUp(b, steps, session)
+	case session && !s.session.Unisolated:
+		s.session.Soil()
+		s.cleanUp(s.pool.hub.scratch[:0], nil, true)
 	default:
 		if session {
 			s.session.Soil()
 		}
 		s.release(now)
 	}
+}
+
+// cleanUp asks what has to be asked before the server goes back to the pool: behind a session, whether it can be like a new one.
+func (s *backend) cleanUp(b []byte, steps trusted.Steps, session bool) {
+	if session && !s.session.Unisolated {
+		b, steps = trusted.AskTemporary(b, steps)
+	}
+	s.pool.hub.scratch = b
+	s.ask(rollingBack, b, steps, rollbackTimeout)
 }
 
 // finish takes the answers that nobody reads any more.

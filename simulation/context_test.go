@@ -28,6 +28,7 @@ const contextSetting = trusted.SQLSetting
 const (
 	oidSetConfig      = 2078
 	oidSetSeed        = 1599
+	oidMyTempSchema   = 2854
 	oidToRegprocedure = 3479
 	oidChallenge      = 20001
 	oidSwitch         = 20002
@@ -225,6 +226,11 @@ func (s *server) call(body string) {
 		value = args[1]
 		if string(args[0]) == contextSetting {
 			s.wiped = ""
+		}
+	case oidMyTempSchema:
+		value = []byte("0")
+		if s.temp != "" {
+			value = []byte("1")
 		}
 	case oidSetSeed:
 		s.seed = ""

@@ -134,6 +134,9 @@ func (s *backend) take(b []byte) int {
 	}
 	s.deadline = time.Time{}
 	switch {
+	case s.replies.Temporary():
+		s.remove(pool.SessionOver)
+		return len(b)
 	case s.state == rollingBack || s.client == nil:
 		s.release()
 	default:
@@ -351,11 +354,20 @@ func (s *backend) abandoned(goodbye bool) {
 		}
 		s.soil()
 		b, steps := trusted.Rollback(nil)
-		s.ask(rollingBack, b, steps, rollbackTimeout)
-	default:
+		s.cleanUp(b, steps)
+	case w.sessions():
 		s.soil()
+		s.cleanUp(nil, nil)
+	default:
 		s.release()
 	}
+}
+
+func (s *backend) cleanUp(b []byte, steps trusted.Steps) {
+	if s.w.sessions() {
+		b, steps = trusted.AskTemporary(b, steps)
+	}
+	s.ask(rollingBack, b, steps, rollbackTimeout)
 }
 
 // soil makes the next hand-over begin anew where a client's session is over.

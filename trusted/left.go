@@ -127,6 +127,18 @@ func readLeft(body []byte) (l Left, err error) {
 	return l, nil
 }
 
+// myTempSchema is the OID of pg_catalog.pg_my_temp_schema(), the same in all versions.
+const myTempSchema = 2854
+
+// AskTemporary appends the question whether the connection has a schema for temporary objects. Whoever makes the first one gets it, and
+// it stays until the connection ends, empty: the next session would not make one, which it can tell.
+func AskTemporary(dst []byte, steps Steps) ([]byte, Steps) {
+	return wire.AppendFunctionCall(dst, myTempSchema), append(steps, StepTemporary)
+}
+
+// Temporary reports whether there is one, or nobody knows.
+func (r *Replies) Temporary() bool { return r.temp }
+
 // Left gives the answer to AskLeft.
 func (r *Replies) Left() *Left { return &r.left }
 

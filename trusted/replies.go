@@ -22,6 +22,7 @@ const (
 	StepLeft                   // one row, or an error; see Replies.Left
 	StepListen                 // CommandComplete "LISTEN"
 	StepUnlisten               // CommandComplete "UNLISTEN"
+	StepTemporary              // FunctionCallResponse, or an error; see Replies.Temporary
 )
 
 // Steps are the requests that were sent, in order.
@@ -59,6 +60,7 @@ type Replies struct {
 	settings [][2]string // those of the steps StepSetting to come
 	settled  [][2]string
 	left     Left
+	temp     bool
 }
 
 // Expect starts the check.
@@ -145,8 +147,12 @@ func (r *Replies) message(typ byte, body []byte) error {
 			return nil
 		}
 	case wire.MsgFunctionCallResponse:
-		if r.answered || (r.steps[0] != StepCall && r.steps[0] != StepSetting) {
+		if r.answered || (r.steps[0] != StepCall && r.steps[0] != StepSetting && r.steps[0] != StepTemporary) {
 			return errReply
+		}
+		if r.steps[0] == StepTemporary {
+			value, err := wire.ParseFunctionCallResponse(body)
+			r.temp = err != nil || string(value) != "0"
 		}
 		if r.steps[0] == StepSetting && len(r.settings) > 0 {
 			value, err := wire.ParseFunctionCallResponse(body)
@@ -177,6 +183,10 @@ func (r *Replies) message(typ byte, body []byte) error {
 		}
 		if !r.answered && r.steps[0] == StepLeft && fields.Severity == "ERROR" { // such as the client's own statement_timeout
 			r.left = Left{Unknown: true}
+			break
+		}
+		if !r.answered && r.steps[0] == StepTemporary && fields.Severity == "ERROR" { // such as a token that has ended meanwhile
+			r.temp = true
 			break
 		}
 		return fields.ClaimpoolError()
