@@ -147,22 +147,8 @@ func (r *Replies) message(typ byte, body []byte) error {
 			return nil
 		}
 	case wire.MsgFunctionCallResponse:
-		if r.answered || (r.steps[0] != StepCall && r.steps[0] != StepSetting && r.steps[0] != StepTemporary) {
-			return errReply
-		}
-		if r.steps[0] == StepTemporary {
-			value, err := wire.ParseFunctionCallResponse(body)
-			r.temp = err != nil || string(value) != "0"
-		}
-		if r.steps[0] == StepSetting && len(r.settings) > 0 {
-			value, err := wire.ParseFunctionCallResponse(body)
-			if err != nil {
-				return errReply
-			}
-			if kv := r.settings[0]; string(value) != kv[1] {
-				r.settled = append(r.settled, [2]string{kv[0], string(value)})
-			}
-			r.settings = r.settings[1:]
+		if err := r.called(body); err != nil {
+			return err
 		}
 	case wire.MsgRowDescription:
 		if r.answered || r.steps[0] != StepLeft {
@@ -194,5 +180,29 @@ func (r *Replies) message(typ byte, body []byte) error {
 		return errReply
 	}
 	r.answered = true
+	return nil
+}
+
+// called takes the value of a function.
+func (r *Replies) called(body []byte) error {
+	step := r.steps[0]
+	if r.answered || step != StepCall && step != StepSetting && step != StepTemporary {
+		return errReply
+	}
+	if step == StepCall || step == StepSetting && len(r.settings) == 0 {
+		return nil
+	}
+	value, err := wire.ParseFunctionCallResponse(body)
+	if err != nil {
+		return errReply
+	}
+	if step == StepTemporary {
+		r.temp = string(value) != "0"
+		return nil
+	}
+	if kv := r.settings[0]; string(value) != kv[1] {
+		r.settled = append(r.settled, [2]string{kv[0], string(value)})
+	}
+	r.settings = r.settings[1:]
 	return nil
 }

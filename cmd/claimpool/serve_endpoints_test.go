@@ -31,6 +31,28 @@ func call(t *testing.T, method, address, path, kind, body, bearer string) (int, 
 	return res.StatusCode, string(b)
 }
 
+// pools looks at GET /pools of a proxy with one client.
+func pools(t *testing.T, admin, role, secret string) {
+	t.Helper()
+	if status, text := call(t, "GET", admin, "/pools", "", "", "wrong"); status != 401 || strings.Contains(text, role) {
+		t.Errorf("%d %s", status, text)
+	}
+	var status int
+	var text string
+	soon(t, "the client is counted", func() bool {
+		status, text = call(t, "GET", admin, "/pools", "", "", secret)
+		return strings.Contains(text, `"connected":1`)
+	})
+	for _, part := range []string{`"role":"` + role + `","mode":"transaction"`, `"pinned":0,"pinned_by":{},"oldest_pin_ms":0`, `"connected":1,"active":0,"waiting":0`, `"pin_timeout_ms":300000`} {
+		if status != 200 || !strings.Contains(text, part) {
+			t.Errorf("%d %s has no %s", status, text, part)
+		}
+	}
+	if strings.Contains(text, "someone") || strings.Contains(text, "t1") {
+		t.Errorf("people are named: %s", text)
+	}
+}
+
 // The endpoints sign people out: administrators with their token, the issuer with a logout token.
 func TestServeEndpoints(t *testing.T) {
 	s := newStage(t)
@@ -44,18 +66,7 @@ func TestServeEndpoints(t *testing.T) {
 	logout := p.await("listening for logout", 1)["addr"].(string)
 
 	ada := s.login(p, "t1")
-	if status, text := call(t, "GET", admin, "/pools", "", "", "wrong"); status != 401 || strings.Contains(text, s.role) {
-		t.Errorf("%d %s", status, text)
-	}
-	status, text := call(t, "GET", admin, "/pools", "", "", secret)
-	for _, part := range []string{`"role":"` + s.role + `","mode":"transaction"`, `"pinned":0,"pinned_by":{},"oldest_pin_ms":0`, `"connected":1,"active":0,"waiting":0`, `"pin_timeout_ms":300000`} {
-		if status != 200 || !strings.Contains(text, part) {
-			t.Errorf("%d %s has no %s", status, text, part)
-		}
-	}
-	if strings.Contains(text, "someone") || strings.Contains(text, "t1") {
-		t.Errorf("people are named: %s", text)
-	}
+	pools(t, admin, s.role, secret)
 	if status, text := call(t, "POST", admin, "/pools", "application/json", "{}", secret); status != 405 {
 		t.Errorf("%d %s", status, text)
 	}
