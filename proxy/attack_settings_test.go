@@ -228,6 +228,37 @@ func TestAttackDeferrableDefaults(t *testing.T) {
 	})
 }
 
+// TestAttackDeferrableSession: the same in session mode, where the attacker may set what he likes for his session: he leaves, and the next
+// client gets his server connection.
+//
+// Must: The server connection is closed, and others are served.
+// Dialects: sql, native
+// Not pgbouncer: only its transaction mode is compared
+func TestAttackDeferrableSession(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f := start(t, inMode(pool.Session, 2))
+		holder := f.raw(t, "t1")
+		holder.expect("BEGIN ISOLATION LEVEL SERIALIZABLE", "C(BEGIN) Z(T)")
+		holder.expect("UPDATE note SET body = body", "C(UPDATE 10) Z(T)")
+		for range 2 {
+			a := f.raw(t, "t1")
+			for _, name := range []string{"isolation = serializable", "deferrable = on", "read_only = on"} {
+				a.expect("SET default_transaction_"+name, "C(SET) Z(I)")
+			}
+			a.leave()
+			b := f.raw(t, "t2")
+			if got := b.one(whoami); got != own("t2") {
+				t.Errorf("b reads %q", got)
+			}
+			b.leave()
+		}
+		if closed := f.PoolStats().Closed; closed[pool.RollbackFailed] != 2 || closed[pool.HandoverFailed] != 0 {
+			t.Errorf("closed behind the attacker: %d, in others' hand-overs: %d", closed[pool.RollbackFailed], closed[pool.HandoverFailed])
+		}
+		holder.expect("ROLLBACK", "C(ROLLBACK) Z(I)")
+	})
+}
+
 // TestAttackReplicationAsAnotherUser: a client that may have replication connections writes another user and another database into
 // "options", as they would stand in the startup packet behind the proxy's own, where the last one counts.
 //

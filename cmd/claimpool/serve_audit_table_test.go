@@ -7,28 +7,13 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/claimpool/claimpool/cluster"
-	"github.com/claimpool/claimpool/database"
 )
 
 // withAuditTable puts the pack into the stage's database and the settings into its configuration, and gives a superuser's connection.
 func (s *stage) withAuditTable(more string) *pgx.Conn {
 	s.t.Helper()
-	admin := s.cluster.Connect(s.t, s.database, cluster.Superuser, "")
-	plan, err := database.PlanInstall(s.t.Context(), admin, database.Options{With: []string{"audit"}})
-	if err == nil {
-		_, err = plan.Run(s.t.Context(), admin)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	writer, password := s.cluster.NewRole(s.t)
-	s.cluster.Exec(s.t, s.database, "GRANT claimpool_audit TO "+pgx.Identifier{writer}.Sanitize())
-	s.put("writer.password", []byte(password+"\n"))
-	host, port, _ := strings.Cut(s.cluster.Address(), ":")
-	s.settings["more"] += fmt.Sprintf("audit: {to: table, dsn: 'host=%s port=%s dbname=%s user=%s', password: {file: writer.password}, %s}\n",
-		host, port, s.database, writer, more)
+	admin, _, _, settings := s.withPack("audit", "writer.password")
+	s.settings["more"] += "audit: {to: table, " + settings + ", " + more + "}\n"
 	return admin
 }
 

@@ -18,21 +18,28 @@ import (
 // of an administrator.
 func (s *stage) withRevocations() (dsn string) {
 	s.t.Helper()
-	admin := s.cluster.Connect(s.t, s.database, cluster.Superuser, "")
-	plan, err := database.PlanInstall(s.t.Context(), admin, database.Options{With: []string{"revocation"}})
+	_, door, password, settings := s.withPack("revocation", "door.password")
+	s.settings["more"] += "revocation: {" + settings + "}\n"
+	s.settings["lifetime"] = ", max_lifetime: 1h"
+	return s.cluster.DSN(s.database, door, password)
+}
+
+// withPack installs a pack, makes a role that may use it, with its password in a file, and gives the settings that name both.
+func (s *stage) withPack(name, file string) (admin *pgx.Conn, role, password, settings string) {
+	s.t.Helper()
+	admin = s.cluster.Connect(s.t, s.database, cluster.Superuser, "")
+	plan, err := database.PlanInstall(s.t.Context(), admin, database.Options{With: []string{name}})
 	if err == nil {
 		_, err = plan.Run(s.t.Context(), admin)
 	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	door, password := s.cluster.NewRole(s.t)
-	s.cluster.Exec(s.t, s.database, "GRANT claimpool_revocation TO "+pgx.Identifier{door}.Sanitize())
-	s.put("door.password", []byte(password+"\n"))
+	role, password = s.cluster.NewRole(s.t)
+	s.cluster.Exec(s.t, s.database, "GRANT claimpool_"+name+" TO "+pgx.Identifier{role}.Sanitize())
+	s.put(file, []byte(password+"\n"))
 	host, port, _ := strings.Cut(s.cluster.Address(), ":")
-	s.settings["more"] += fmt.Sprintf("revocation: {dsn: 'host=%s port=%s dbname=%s user=%s', password: {file: door.password}}\n", host, port, s.database, door)
-	s.settings["lifetime"] = ", max_lifetime: 1h"
-	return s.cluster.DSN(s.database, door, password)
+	return admin, role, password, fmt.Sprintf("dsn: 'host=%s port=%s dbname=%s user=%s', password: {file: %s}", host, port, s.database, role, file)
 }
 
 // sibling is the same stage in a folder of its own, for one more proxy.
