@@ -16,6 +16,7 @@ type Pools interface {
 // Pool is what one pool does at a moment: numbers, and no word about any person. Times are in milliseconds; 0 is none.
 type Pool struct {
 	Database string      `json:"database"`
+	Target   string      `json:"target,omitempty"` // of databases.NAME.targets
 	Role     string      `json:"role"`
 	Mode     string      `json:"mode"`
 	Servers  PoolServers `json:"servers"`

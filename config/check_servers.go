@@ -23,12 +23,9 @@ func (k *checker) databases() {
 		if len(db.Hosts) == 0 {
 			k.wrong(key+".hosts", "is missing", "As in: hosts: 127.0.0.1:5432")
 		}
-		for i, host := range db.Hosts {
-			if err := checkHost(host); err != nil {
-				k.wrong(fmt.Sprintf("%s.hosts[%d]", key, i), err.Error(), `Write "db.example.com:5432", "[::1]:5432" or "/var/run/postgresql".`)
-			}
-		}
+		k.addresses(key, db.Hosts)
 		k.hosts(key, db)
+		k.targets(key+".targets", db)
 		k.serverTLS(key+".tls", db.TLS)
 		k.secret(key+".password", db.Password)
 		k.lookup(key+".lookup", db.Lookup)
@@ -63,6 +60,15 @@ func (k *checker) databases() {
 		}
 		if db.Pool != k.c.Pool {
 			k.pool(key+".pool", db.Pool)
+		}
+	}
+}
+
+// addresses looks at a list of servers.
+func (k *checker) addresses(key string, hosts []string) {
+	for i, host := range hosts {
+		if err := checkHost(host); err != nil {
+			k.wrong(fmt.Sprintf("%s.hosts[%d]", key, i), err.Error(), `Write "db.example.com:5432", "[::1]:5432" or "/var/run/postgresql".`)
 		}
 	}
 }

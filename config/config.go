@@ -58,7 +58,7 @@ type Config struct {
 	Databases map[string]Database `yaml:"databases" reload:"yes"`
 
 	// Where clients may name the tenant of a database, as with Supavisor. user: behind the last dot of the user name, as in
-	// postgres.TENANT; the rest is the user. options: as options=reference=TENANT. sni: the host name that their TLS asks for begins
+	// postgres.TENANT or postgres.cluster.TENANT; the rest is the user. options: as options=reference=TENANT. sni: the host name that their TLS asks for begins
 	// with it, as in TENANT.db.example.com. A client that names none means the database that it asks for.
 	TenantsBy []string `yaml:"tenants_by" reload:"yes" values:"user|options|sni"`
 
@@ -391,6 +391,11 @@ type Database struct {
 	// random: anew for each server connection. round-robin: each server connection begins one further.
 	LoadBalanceHosts string `yaml:"load_balance_hosts" values:"disable|random|round-robin"`
 
+	// Other choices among the servers, by names that clients put behind ".cluster." in their user name, as in anna.cluster.reads. The client
+	// is the user in front of it, for the rules and for PostgreSQL; only the server is another. Each choice has pools of its own, with the
+	// settings of the database's. Without such a name clients get what the database says.
+	Targets map[string]Target `yaml:"targets"`
+
 	// The name of the database at the server. Empty: the name that clients use.
 	DBName string `yaml:"dbname"`
 
@@ -442,6 +447,21 @@ type Database struct {
 
 	// What differs from the top-level "pool" for this database.
 	Pool Pool `yaml:"pool"`
+}
+
+// Target is another choice among the servers of a database.
+type Target struct {
+	// The servers, in place of those of the database. Empty: those.
+	Hosts []string `yaml:"hosts"`
+
+	// Which of them will do, as in the database's own setting.
+	TargetSessionAttrs string `yaml:"target_session_attrs" values:"any|read-write|read-only|primary|standby|prefer-standby" short:"yes"`
+
+	// The order in which they are tried, as in the database's own setting.
+	LoadBalanceHosts string `yaml:"load_balance_hosts" values:"disable|random|round-robin"`
+
+	// Settings for the server connections besides the database's "parameters". Of two with one name, this one counts.
+	Parameters map[string]string `yaml:"parameters"`
 }
 
 // ServerTLS is how a connection to a server is protected; the modes are those of libpq's sslmode.

@@ -188,6 +188,8 @@ func (d *decoder) fresh(t reflect.Type) reflect.Value {
 		*p = d.config.NewRule()
 	case *Database:
 		*p = d.config.NewDatabase()
+	case *Target:
+		*p = NewTarget()
 	}
 	return v
 }

@@ -75,6 +75,9 @@ func (c *Config) NewRule() Rule {
 	}
 }
 
+// NewTarget returns a target with the defaults of a new entry under "databases.NAME.targets".
+func NewTarget() Target { return Target{TargetSessionAttrs: "any", LoadBalanceHosts: "disable"} }
+
 // NewDatabase returns a database with the defaults of a new entry under "databases", and the pool settings of c.
 func (c *Config) NewDatabase() Database {
 	return Database{

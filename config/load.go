@@ -136,6 +136,11 @@ func (c *Config) Complete() {
 		for i, host := range db.Hosts {
 			db.Hosts[i] = withPort(host)
 		}
+		for _, t := range db.Targets {
+			for i, host := range t.Hosts {
+				t.Hosts[i] = withPort(host)
+			}
+		}
 		c.Databases[name] = db
 	}
 }

@@ -26,6 +26,9 @@ func (k *checker) other(key string, db Database) {
 	if db.JIT.APIURL != "" {
 		k.wrong(key+".jit", "is not for databases that are not listed", "Give each database with just-in-time access its own entry.")
 	}
+	if len(db.Targets) > 0 {
+		k.wrong(key+".targets", "are not for databases that are not listed", "Give each database with targets its own entry.")
+	}
 	if db.Lookup.Enabled() {
 		k.wrong(key+".lookup", "is not for databases that are not listed", "Give each database with a look-up its own entry.")
 	}

@@ -62,6 +62,9 @@ type Database struct {
 	// Parameters are configured for every server connection; they win over the pinned ones (see trusted.Startup).
 	Parameters [][2]string
 
+	// Targets are other choices among the servers, by name: databases that differ in the way to the servers alone. See findTarget.
+	Targets map[string]*Database
+
 	// Server gives the way to a server for a role. Its Wrap and Startup are set by the proxy.
 	Server func(role string) (*server.Config, error)
 
@@ -160,7 +163,7 @@ type Proxy struct {
 	stop context.CancelFunc
 }
 
-type poolKey struct{ database, role string }
+type poolKey struct{ database, target, role string }
 
 // defaultLoops is one loop for every two cores beyond the first two: with one or two cores a second loop only takes turns
 // with the first, and the runtime wants some room of its own.
@@ -230,7 +233,7 @@ func (p *Proxy) Reload(cfg *Config) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, sp := range p.pools {
-		db := cfg.database(key.database)
+		db := cfg.database(key.database).at(key.target)
 		sp.hub.loop.Post(func() { sp.reconfigure(db) })
 	}
 }

@@ -86,7 +86,7 @@ func (st *stream) signedOut() bool {
 
 // replicates gives the database of a visitor who may have a replication connection, as it is configured at this moment.
 func (p *Proxy) replicates(v *visitor) (*Database, error) {
-	db := p.config.Load().Databases[v.request.Database]
+	db := p.config.Load().Databases[v.request.Database].at(v.target)
 	if db == nil {
 		return nil, errRemoved
 	}
@@ -231,7 +231,7 @@ func (p *Proxy) endStreams(reason string, bad func(*stream) bool) {
 // endStrayStreams ends those that a new configuration does not allow.
 func (p *Proxy) endStrayStreams(cfg *Config) {
 	p.endStreams("no longer allowed by the configuration", func(st *stream) bool {
-		db := cfg.Databases[st.visitor.request.Database]
+		db := cfg.Databases[st.visitor.request.Database].at(st.visitor.target)
 		return db == nil || db.mayReplicate(st.visitor.identity) != nil
 	})
 }

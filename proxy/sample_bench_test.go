@@ -24,7 +24,7 @@ func audited(tb testing.TB, n int) *client {
 	tb.Cleanup(func() { l.Stop(); l.Run() })
 	p := &Proxy{audit: nothing{}, transactions: uint64(max(0, n))}
 	c := &client{
-		pool:     &sharedPool{hub: &hub{proxy: p, loop: l, unchosen: uint64(max(0, n))}, key: poolKey{"app", "web"}},
+		pool:     &sharedPool{hub: &hub{proxy: p, loop: l, unchosen: uint64(max(0, n))}, key: poolKey{database: "app", role: "web"}},
 		identity: claimpool.NewIdentity(claimpool.MethodJWT, "i", "s", "web", nil, nil, time.Time{}),
 	}
 	if n >= 0 {

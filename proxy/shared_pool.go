@@ -49,7 +49,7 @@ type reported struct {
 
 // enter finds or makes the pool for an identity and holds it. It looks at the configuration once more: a reload during the
 // login must not leave a pool behind that it did not see.
-func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) {
+func (p *Proxy) enter(name, target string, id *claimpool.Identity) (*sharedPool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	db := p.config.Load().database(name)
@@ -59,11 +59,16 @@ func (p *Proxy) enter(name string, id *claimpool.Identity) (*sharedPool, error) 
 			Hint: "Ask for one of the databases in the configuration file.",
 		}
 	}
+	choice := db.at(target)
+	if choice == nil {
+		return nil, db.noTarget(target)
+	}
+	db = choice
 	role := db.Role
 	if role == "" {
 		role = id.Role
 	}
-	key := poolKey{name, role}
+	key := poolKey{name, target, role}
 	if sp := p.pools[key]; sp != nil {
 		sp.users++
 		sp.lent.take(id)
@@ -393,7 +398,12 @@ func (sp *sharedPool) reported(name string) string {
 	return ""
 }
 
-func (sp *sharedPool) name() string { return sp.key.database + "/" + sp.key.role }
+func (sp *sharedPool) name() string {
+	if sp.key.target != "" {
+		return sp.key.database + cluster + sp.key.target + "/" + sp.key.role
+	}
+	return sp.key.database + "/" + sp.key.role
+}
 
 var errRemoved = &claimpool.Error{
 	Code: claimpool.CodeAdminShutdown, Message: "terminating connection due to administrator command",

@@ -12,9 +12,9 @@ import (
 
 // PoolState is what one pool does at a moment, for administrators: numbers, and no word about any person.
 type PoolState struct {
-	Database, Role string
-	Limits         pool.Config
-	PinTimeout     time.Duration // 0: none
+	Database, Target, Role string // Target is empty but for a pool of Database.Targets
+	Limits                 pool.Config
+	PinTimeout             time.Duration // 0: none
 
 	Active, Idle, Opening int            // server connections; active ones are leased, to a session or for a transaction
 	Pinned                int            // of the active ones, those that stay with a client because of what it has left on them
@@ -46,7 +46,7 @@ func (p *Proxy) Pools(ctx context.Context) ([]PoolState, error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b PoolState) int {
-		return cmp.Or(strings.Compare(a.Database, b.Database), strings.Compare(a.Role, b.Role))
+		return cmp.Or(strings.Compare(a.Database, b.Database), strings.Compare(a.Target, b.Target), strings.Compare(a.Role, b.Role))
 	})
 	return all, nil
 }
@@ -58,7 +58,7 @@ func (h *hub) states() []PoolState {
 	for _, sp := range h.pools {
 		st := sp.pool.Stats()
 		states[sp] = &PoolState{
-			Database: sp.key.database, Role: sp.key.role, Limits: sp.pool.Config(), PinTimeout: sp.db.PinTimeout,
+			Database: sp.key.database, Target: sp.key.target, Role: sp.key.role, Limits: sp.pool.Config(), PinTimeout: sp.db.PinTimeout,
 			Active: st.Leased, Idle: st.Idle, Opening: st.Opening, Pinned: st.Pinned, PinnedBy: map[string]int{},
 			Pins: st.Pins, PinsTimedOut: sp.pinsTimedOut, Waiting: st.Waiting, LongestWait: sp.pool.LongestWait(now),
 		}

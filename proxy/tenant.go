@@ -31,6 +31,9 @@ func (v *visitor) findTenant(t *Tenants) error {
 		return known
 	}
 	if t.User {
+		if note(v.target) {
+			v.target = "" // the tenant's database, as it is
+		}
 		if i := strings.LastIndexByte(v.request.User, '.'); i > 0 && note(v.request.User[i+1:]) {
 			v.request.User = v.request.User[:i]
 		}

@@ -40,6 +40,9 @@ func TestTenants(t *testing.T) {
 		"one that nobody knows":        {"anna.nobody", "", "", `no rule for host "127.0.0.1", user "anna.nobody", database "whatever"`},
 		"nobody's, in options":         {"anna", "reference=nobody", "", `database "whatever"`},
 		"nobody before the dot":        {".abc", "", "", `user ".abc"`},
+		"in Supavisor's other way":     {"anna.cluster.abc", "", "", ""},
+		"in both":                      {"anna.abc.cluster.xyz", "", "", "several tenants are named"},
+		"nobody's, in the other way":   {"anna.cluster.nobody", "", "", `no rule for host "127.0.0.1", user "anna", database "whatever"`},
 		"none, and no such a database": {"anna", "", "", `database "whatever"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,6 +32,7 @@ type visitor struct {
 	origin   netip.AddrPort // what a load balancer has said; not valid otherwise
 	request  auth.Request
 	identity *claimpool.Identity
+	target   string // the name of another choice among the database's servers; empty: none
 	pool     *sharedPool
 	seats    []seat
 	began    time.Time // the login: who is signed out from then on is meant
@@ -45,6 +46,7 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err := v.greet(ctx); err != nil { // step 1
 		return err
 	}
+	v.findTarget(cfg)
 	if err := v.findTenant(&cfg.Tenants); err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err := v.sitByIdentity(&cfg.Limits); err != nil {
 		return err
 	}
-	if v.pool, err = v.proxy.enter(v.request.Database, v.identity); err != nil {
+	if v.pool, err = v.proxy.enter(v.request.Database, v.target, v.identity); err != nil {
 		return err
 	}
 	err = v.recordLogin()

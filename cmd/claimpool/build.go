@@ -160,6 +160,21 @@ func (b *built) database(name string, d config.Database, before *built) (*proxy.
 		reflect.DeepEqual(before.declared.Databases[name], d) {
 		return before.proxy.Databases[name], nil
 	}
+	db, err := b.way(name, d, key)
+	if err != nil || len(d.Targets) == 0 {
+		return db, err
+	}
+	db.Targets = map[string]*proxy.Database{}
+	for target, t := range d.Targets {
+		if db.Targets[target], err = b.way(name, d.At(t), key); err != nil {
+			return nil, fmt.Errorf("targets.%s: %w", target, err)
+		}
+	}
+	return db, nil
+}
+
+// way makes a database with one choice of servers.
+func (b *built) way(name string, d config.Database, key []byte) (*proxy.Database, error) {
 	dialect, err := dialectOf(d.Context, key)
 	if err != nil {
 		return nil, err

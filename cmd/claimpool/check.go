@@ -35,8 +35,15 @@ func (c *checkCommand) Run(env *environment) error {
 		fmt.Fprintln(env.out, p)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Databases)) {
-		if _, err := serverConfig(name, cfg.Databases[name], "anybody", groupOf(cfg.Databases[name])); err != nil {
+		db := cfg.Databases[name]
+		if _, err := serverConfig(name, db, "anybody", groupOf(db)); err != nil {
 			return usage("%s: databases.%s: %w", c.Config, name, err)
+		}
+		for _, target := range slices.Sorted(maps.Keys(db.Targets)) {
+			at := db.At(db.Targets[target])
+			if _, err := serverConfig(name, at, "anybody", groupOf(at)); err != nil {
+				return usage("%s: databases.%s.targets.%s: %w", c.Config, name, target, err)
+			}
 		}
 	}
 	if c.Strict && len(warnings) > 0 {

@@ -20,7 +20,7 @@ func (s shownPools) Pools(ctx context.Context) ([]admin.Pool, error) {
 	for i := range states {
 		st := &states[i]
 		list = append(list, admin.Pool{
-			Database: st.Database, Role: st.Role, Mode: string(st.Limits.Mode),
+			Database: st.Database, Target: st.Target, Role: st.Role, Mode: string(st.Limits.Mode),
 			Servers: admin.PoolServers{
 				Active: st.Active, Idle: st.Idle, Opening: st.Opening, Pinned: st.Pinned, PinnedBy: st.PinnedBy,
 				OldestPin: st.OldestPin.Milliseconds(), Unsure: st.Unsure, Pins: st.Pins, PinsTimedOut: st.PinsTimedOut,
