@@ -558,8 +558,8 @@ type Limits struct {
 	// is closed.
 	CancelTimeout time.Duration `yaml:"cancel_timeout" bounds:"10ms..10m"`
 
-	// How long a client may be idle inside a transaction, where it holds a server connection, before both are closed.
-	// 0: for ever.
+	// How long a client may be idle inside a transaction, where it holds a server connection, before both are closed. The same for one that
+	// holds it because it has mixed the two protocols, so that nobody can tell what is still to be answered. 0: for ever.
 	TransactionIdleTimeout time.Duration `yaml:"transaction_idle_timeout" bounds:"0s.."`
 
 	// How long a connection stays when its token has ended. In that time it gets no transaction, but may hand in a fresh
@@ -570,7 +570,8 @@ type Limits struct {
 	// requests. 0: never.
 	TokenWarning time.Duration `yaml:"token_warning" bounds:"0s..1h"`
 
-	// How long a running transaction may outlive its client's token before it is ended. 0: as long as it takes.
+	// How long a running transaction may outlive its client's token before it is ended, also when the client has said goodbye behind it.
+	// 0: as long as it takes.
 	TokenOverrun time.Duration `yaml:"token_overrun" bounds:"0s.."`
 
 	// How long the proxy waits for running transactions after SIGTERM before it ends.

@@ -46,6 +46,7 @@ type backend struct {
 	conn    *loop.Conn
 	pool    *sharedPool
 	client  *client // in serving, and in handingOver unless it has left
+	former  *client // in finishing: who has asked, and is gone
 	member  pool.Server
 	session trusted.Session
 	relay   relay.Relay
@@ -277,6 +278,8 @@ func (s *backend) deliver(b []byte) int {
 			})
 			return used
 		}
+	case s.relay.Unsure() && !s.relay.Busy():
+		s.heard = s.pool.hub.loop.Now()
 	}
 	// A transaction is left open, or the session is over, or the server waits for COPY data that will never come.
 	if s.client == c && c.leaving && !s.relay.Answering() {

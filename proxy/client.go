@@ -421,7 +421,7 @@ func (c *client) turnAway(e *claimpool.Error) {
 		return
 	}
 	c.conn.Write(wire.AppendError(nil, "ERROR", e))
-	c.state, c.attempts = refused, 0
+	c.state, c.attempts, c.active = refused, 0, c.pool.hub.clock()
 	c.hush()
 	c.solo.Refuse()
 	c.conn.Resume()

@@ -17,11 +17,13 @@ var errExpiredForNow = &claimpool.Error{
 	Hint: "Hand in a fresh token with SET jwt.context, or connect again with one.",
 }
 
-// expired ends a client whose token has ended while its requests are on their way already, and reports whether it did.
+// expired ends a client whose token has ended while its requests are on their way already, and reports whether it did. What it has asked
+// for before a goodbye ends with it.
 func (c *client) expired() bool {
 	if !c.identity.Expired(c.conn.Loop().Now()) {
 		return false
 	}
+	c.leaving = false
 	c.fatal(errExpired)
 	return true
 }

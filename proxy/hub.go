@@ -24,7 +24,7 @@ type hub struct {
 	scratch    []byte // for building hand-overs
 	rewritten  []byte // for requests that name statements
 	draining   bool
-	finishing  []*backend // may be done already; see finished
+	finishing  []*backend // work for clients that are gone, or are done; see finished
 	generation uint64     // of the revocations, when all clients were last looked at
 	handovers  uint64     // so far, where some are recorded
 	unchosen   uint64     // transactions that pass by until one is recorded
@@ -99,7 +99,7 @@ func (h *hub) sweep() {
 	for _, sp := range h.pools {
 		sp.sweep(now)
 	}
-	h.finished()
+	h.finished(limits, now)
 	if h.tidies {
 		h.proxy.tidy()
 	}

@@ -59,7 +59,7 @@ func (c *client) gone(reason string) {
 		if c.soils {
 			s.session.Soil()
 		}
-		s.abandoned(c.leaving, h.loop.Now())
+		s.abandoned(c, h.loop.Now())
 	}
 	c.statements.Release()
 	c.forgetChannels()
@@ -78,16 +78,16 @@ func (c *client) checkIdle(l *Limits, now time.Time) {
 	c.checkReminder(l, now)
 	c.checkPin()
 	switch {
-	case (c.state == idle || c.state == keeping) && c.identity.Expired(now.Add(-l.TokenGrace)):
+	case c.rests() && c.identity.Expired(now.Add(-l.TokenGrace)):
 		c.fatal(errExpired)
-	case (c.state == idle || c.state == keeping) && l.IdleTimeout > 0 && c.pool.hub.clock()-c.active > l.IdleTimeout:
+	case c.rests() && l.IdleTimeout > 0 && c.pool.hub.clock()-c.active > l.IdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to idle-session timeout",
 			Hint: "Raise limits.idle_timeout.",
 		})
 	case c.working() && l.Overrun > 0 && c.identity.Expired(now.Add(-l.Overrun)):
 		c.expired()
-	case c.state == relaying && l.TransactionIdleTimeout > 0 && c.server.idleInTransaction(now) > l.TransactionIdleTimeout:
+	case c.state == relaying && l.TransactionIdleTimeout > 0 && c.server.idle(now) > l.TransactionIdleTimeout:
 		c.fatal(&claimpool.Error{
 			Code: claimpool.CodeIdleInTransaction, Message: "terminating connection due to idle-in-transaction timeout",
 			Hint: "Raise limits.transaction_idle_timeout, or end transactions sooner.",
@@ -98,6 +98,10 @@ func (c *client) checkIdle(l *Limits, now time.Time) {
 		c.checkQueue(now)
 	}
 }
+
+// rests reports whether nothing of the client is under way: it may do nothing for as long as it likes, also in front of the Sync of a
+// batch that was refused.
+func (c *client) rests() bool { return c.state == idle || c.state == keeping || c.state == refused }
 
 // working reports whether a server has got requests of the client, be it behind a hand-over.
 func (c *client) working() bool { return c.state == relaying || c.state == receiving && c.ahead > 0 }

@@ -135,7 +135,7 @@ func (c *client) unpin() {
 // checkPin ends a client that keeps a server for too long without using it.
 func (c *client) checkPin() {
 	limit := c.pool.db.PinTimeout
-	if c.pin == nil || c.state != keeping || limit == 0 || c.pool.hub.clock()-c.active <= limit {
+	if c.pin == nil || !c.rests() || limit == 0 || c.pool.hub.clock()-c.active <= limit {
 		return
 	}
 	c.pool.pinsTimedOut++

@@ -37,7 +37,7 @@ func (s *backend) release(now time.Time) {
 
 // abandoned decides what becomes of a server whose client has left in the middle of something. When unsure, close. After a
 // goodbye what was asked before it is still carried out; a client that just vanished has its query cancelled.
-func (s *backend) abandoned(goodbye bool, now time.Time) {
+func (s *backend) abandoned(c *client, now time.Time) {
 	session := s.pool.pool.Config().Mode == pool.Session
 	if s.state == asking || s.member.Pinned() || s.relay.Seen()&s.pool.features.left != 0 {
 		s.session.Soil()
@@ -62,11 +62,8 @@ func (s *backend) abandoned(goodbye bool, now time.Time) {
 		s.retireBusy(pool.LeftInCopy)
 	case s.relay.Unsynced():
 		s.retireBusy(pool.LeftUnsynced)
-	case s.relay.Busy() && goodbye:
-		s.state = finishing
-		s.boundFinish()
-		s.pool.hub.finish(s)
-		s.conn.Resume()
+	case s.relay.Busy() && c.leaving:
+		s.finishFor(c)
 	case s.relay.Busy():
 		s.retireBusy(pool.LeftInQuery)
 	case s.relay.InTransaction():
@@ -96,9 +93,9 @@ func (s *backend) cleanUp(b []byte, steps trusted.Steps, session bool) {
 	s.ask(rollingBack, b, steps, rollbackTimeout)
 }
 
-// finish takes the answers that nobody reads any more.
+// finish takes the answers that nobody reads any more. As for a client that is there, no transaction begins behind the end of the token.
 func (s *backend) finish(b []byte) int {
-	used := 0
+	used, ended, now := 0, s.relay.Ended(), s.pool.hub.loop.Now()
 	for used < len(b) {
 		r, err := s.relay.FromServer(b[used:])
 		used += r.Forward + r.Drop
@@ -113,10 +110,15 @@ func (s *backend) finish(b []byte) int {
 			break
 		}
 	}
-	if !s.relay.Busy() && s.relay.Whole() {
+	switch {
+	case !s.relay.Busy() && s.relay.Whole():
 		s.timer.Stop()
-		s.state = serving
-		s.abandoned(false, s.pool.hub.loop.Now())
+		c := s.former
+		s.state, s.former, c.leaving = serving, nil, false
+		s.abandoned(c, now)
+	case s.relay.Ended() != ended && s.former.identity.Expired(now):
+		s.retireBusy(pool.LeftInQuery)
+		return len(b)
 	}
 	return used
 }
@@ -165,9 +167,10 @@ func (s *backend) dismiss() {
 	s.conn.Close()
 }
 
-// idleInTransaction is for how long an open transaction has waited for its client; 0 when it does not.
-func (s *backend) idleInTransaction(now time.Time) time.Duration {
-	if s.state != serving || s.relay.Busy() || !s.relay.InTransaction() || s.heard.IsZero() {
+// idle is for how long its client has kept it without a request: in an open transaction, or because nobody can tell for certain that all
+// has been answered. 0 when a request is under way.
+func (s *backend) idle(now time.Time) time.Duration {
+	if s.state != serving || s.relay.Busy() || !s.relay.InTransaction() && !s.relay.Unsure() || s.heard.IsZero() {
 		return 0
 	}
 	return now.Sub(s.heard)

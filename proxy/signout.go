@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"slices"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -42,22 +41,10 @@ func (h *hub) signOut() {
 		}
 	}
 	for _, s := range h.finishing {
-		if id := s.session.Carries(); s.state == finishing && id != nil && h.proxy.revoked.SignedOut(&id.Proof, time.Time{}) {
+		if s.state == finishing && s.former.signedOut() {
 			s.retireBusy(pool.LeftInQuery)
 		}
 	}
-}
-
-// finish remembers a server that works for somebody who is gone already: he can be signed out even so.
-func (h *hub) finish(s *backend) {
-	if h.proxy.revoked != nil {
-		h.finishing = append(h.finishing, s)
-	}
-}
-
-// finished forgets those that are done.
-func (h *hub) finished() {
-	h.finishing = slices.DeleteFunc(h.finishing, func(s *backend) bool { return s.state != finishing })
 }
 
 // outdated reports whether somebody has been signed out whom this hub does not know of. It is asked before each transaction: one

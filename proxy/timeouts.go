@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -52,11 +53,35 @@ func (l *Limits) cancelTimeout() time.Duration {
 	return defaultCancelTimeout
 }
 
-// boundFinish holds the last requests of a client that is gone to query_timeout.
-func (s *backend) boundFinish() {
-	if d := s.pool.hub.proxy.config.Load().Limits.QueryTimeout; d > 0 {
-		s.timer = s.pool.hub.loop.After(d, func() { s.retireBusy(pool.LeftInQuery) })
+// finishFor begins to carry out the last requests of a client that has said goodbye. It is bounded as if the client were there.
+func (s *backend) finishFor(c *client) {
+	h := s.pool.hub
+	s.state, s.former = finishing, c
+	if d := c.limits().QueryTimeout; d > 0 {
+		s.timer = h.loop.After(d, func() { s.retireBusy(pool.LeftInQuery) })
 	}
+	h.finishing = append(h.finishing, s)
+	s.conn.Resume()
+}
+
+// finished forgets the servers that are done with that, and ends those that take too long.
+func (h *hub) finished(l *Limits, now time.Time) {
+	for _, s := range h.finishing { // it may grow meanwhile
+		if s.state == finishing && s.overdue(l, now) {
+			s.retireBusy(pool.LeftInQuery)
+		}
+	}
+	h.finishing = slices.DeleteFunc(h.finishing, func(s *backend) bool { return s.state != finishing })
+}
+
+// overdue reports whether the transaction of a client that is gone has taken too long, or outlived the client's token for too long.
+func (s *backend) overdue(l *Limits, now time.Time) bool {
+	w := &s.clock
+	if n := s.relay.Ended(); n != w.ended {
+		w.ended, w.began = n, now
+	}
+	return l.TransactionTimeout > 0 && now.Sub(w.began) > l.TransactionTimeout ||
+		l.Overrun > 0 && s.former.identity.Expired(now.Add(-l.Overrun))
 }
 
 // checkQueue tells a client that it waits, once for each wait.

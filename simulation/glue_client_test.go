@@ -94,6 +94,7 @@ func (c *client) expired() bool {
 	if !c.identity.Expired(c.w.now) || c.w.broken == servesTheExpired {
 		return false
 	}
+	c.leaving = false
 	c.fatal(errors.New("token has expired"))
 	return true
 }
@@ -325,7 +326,7 @@ func (c *client) gone() {
 	c.state = left
 	if s := c.server; s != nil {
 		c.server, s.client = nil, nil
-		s.abandoned(c.leaving)
+		s.abandoned(c)
 	}
 	c.w.pool.Leave(c.entry)
 	c.conn.closed = true

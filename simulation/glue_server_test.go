@@ -36,6 +36,7 @@ type backend struct {
 	server   *server // the other end
 	conn     conn
 	client   *client
+	former   *client // in finishing: who has asked, and is gone
 	member   pool.Server
 	session  trusted.Session
 	relay    relay.Relay
@@ -323,7 +324,7 @@ func (s *backend) release() {
 	}
 }
 
-func (s *backend) abandoned(goodbye bool) {
+func (s *backend) abandoned(c *client) {
 	w := s.w
 	switch {
 	case s.state == handingOver && s.relay.Busy():
@@ -343,8 +344,8 @@ func (s *backend) abandoned(goodbye bool) {
 		s.remove(pool.LeftInCopy)
 	case s.relay.Unsynced():
 		s.remove(pool.LeftUnsynced)
-	case s.relay.Busy() && goodbye:
-		s.state = finishing
+	case s.relay.Busy() && c.leaving:
+		s.state, s.former = finishing, c
 		s.conn.resume()
 	case s.relay.Busy():
 		s.remove(pool.LeftInQuery)
@@ -378,7 +379,7 @@ func (s *backend) soil() {
 }
 
 func (s *backend) finish(b []byte) int {
-	used := 0
+	used, ended := 0, s.relay.Ended()
 	for used < len(b) {
 		r, err := s.relay.FromServer(b[used:])
 		used += r.Forward + r.Drop
@@ -393,9 +394,14 @@ func (s *backend) finish(b []byte) int {
 			break
 		}
 	}
-	if !s.relay.Busy() && s.relay.Whole() {
-		s.state = serving
-		s.abandoned(false)
+	switch {
+	case !s.relay.Busy() && s.relay.Whole():
+		c := s.former
+		s.state, s.former, c.leaving = serving, nil, false
+		s.abandoned(c)
+	case s.relay.Ended() != ended && s.former.identity.Expired(s.w.now):
+		s.remove(pool.LeftInQuery)
+		return len(b)
 	}
 	return used
 }

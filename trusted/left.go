@@ -131,8 +131,10 @@ func readLeft(body []byte) (l Left, err error) {
 const myTempSchema = 2854
 
 // AskTemporary appends the question whether the connection has a schema for temporary objects. Whoever makes the first one gets it, and
-// it stays until the connection ends, empty: the next session would not make one, which it can tell.
+// it stays until the connection ends, empty: the next session would not make one, which it can tell. Its settings go first: under
+// default_transaction_deferrable whatever is asked next, the next hand-over too, would wait for other transactions.
 func AskTemporary(dst []byte, steps Steps) ([]byte, Steps) {
+	dst, steps = wire.AppendQuery(dst, "RESET ALL"), append(steps, StepReset)
 	return wire.AppendFunctionCall(dst, myTempSchema), append(steps, StepTemporary)
 }
 
