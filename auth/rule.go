@@ -246,6 +246,12 @@ func (a *Authenticator) choose(req *Request) (*Rule, error) {
 	return rule, nil
 }
 
+// Admits reports whether the rule that has let somebody in is the rule for another request, too.
+func (a *Authenticator) Admits(id *claimpool.Identity, req Request) bool {
+	rule, err := a.choose(&req)
+	return err == nil && rule.Name == id.Rule
+}
+
 // noRule is the refusal of a client that no rule is for. It tells when TLS would have changed that.
 func (a *Authenticator) noRule(req *Request) error {
 	err := refusal("no rule for "+req.describe(), nil)

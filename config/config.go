@@ -1,4 +1,4 @@
-// Package config declares, reads, checks and explains the settings of the proxy: the structs in this file are their only
+// Package config declares, reads, checks and explains the settings of the proxy: the structs of this package are their only
 // source, and the file format, the checks, "claimpool explain" and docs/reference/settings.md follow from them.
 // It does not know the running state, and it never holds a secret, only the place where one is kept.
 package config
@@ -61,6 +61,11 @@ type Config struct {
 	// postgres.TENANT or postgres.cluster.TENANT; the rest is the user. options: as options=reference=TENANT. sni: the host name that their TLS asks for begins
 	// with it, as in TENANT.db.example.com. A client that names none means the database that it asks for.
 	TenantsBy []string `yaml:"tenants_by" reload:"yes" values:"user|options|sni"`
+
+	// The claim that names the tenant of a token, such as tenant_id (of the claims that the database sees). A token of a tenant that has a
+	// database gets that one, whatever database its client asks for, and no other tenant's; a token without the claim, or of a tenant that
+	// has none, gets no tenant's. Clients without a token are not bound by it. Empty: only the rules say who may have which database.
+	TenantClaim string `yaml:"tenant_claim" reload:"yes"`
 
 	// Bounds that keep one client, or many, from taking everything.
 	Limits Limits `yaml:"limits" reload:"yes"`
@@ -420,7 +425,7 @@ type Database struct {
 	// Just-in-time access: an API that judges tokens, at each login.
 	JIT JIT `yaml:"jit"`
 
-	// The name of a tenant whose clients mean this database, whatever database they ask for; see "tenants_by".
+	// The name of a tenant whose clients mean this database, whatever database they ask for; see "tenants_by" and "tenant_claim".
 	Tenant string `yaml:"tenant"`
 
 	// Settings for every server connection, such as "search_path: app" or "statement_timeout: 30s". They become the
@@ -447,21 +452,6 @@ type Database struct {
 
 	// What differs from the top-level "pool" for this database.
 	Pool Pool `yaml:"pool"`
-}
-
-// Target is another choice among the servers of a database.
-type Target struct {
-	// The servers, in place of those of the database. Empty: those.
-	Hosts []string `yaml:"hosts"`
-
-	// Which of them will do, as in the database's own setting.
-	TargetSessionAttrs string `yaml:"target_session_attrs" values:"any|read-write|read-only|primary|standby|prefer-standby" short:"yes"`
-
-	// The order in which they are tried, as in the database's own setting.
-	LoadBalanceHosts string `yaml:"load_balance_hosts" values:"disable|random|round-robin"`
-
-	// Settings for the server connections besides the database's "parameters". Of two with one name, this one counts.
-	Parameters map[string]string `yaml:"parameters"`
 }
 
 // ServerTLS is how a connection to a server is protected; the modes are those of libpq's sslmode.

@@ -6,6 +6,21 @@ import (
 	"strings"
 )
 
+// Target is another choice among the servers of a database.
+type Target struct {
+	// The servers, in place of those of the database. Empty: those.
+	Hosts []string `yaml:"hosts"`
+
+	// Which of them will do, as in the database's own setting.
+	TargetSessionAttrs string `yaml:"target_session_attrs" values:"any|read-write|read-only|primary|standby|prefer-standby" short:"yes"`
+
+	// The order in which they are tried, as in the database's own setting.
+	LoadBalanceHosts string `yaml:"load_balance_hosts" values:"disable|random|round-robin"`
+
+	// Settings for the server connections besides the database's "parameters". Of two with one name, this one counts.
+	Parameters map[string]string `yaml:"parameters"`
+}
+
 // targets checks the other choices among a database's servers.
 func (k *checker) targets(key string, db Database) {
 	for _, name := range slices.Sorted(maps.Keys(db.Targets)) {

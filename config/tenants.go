@@ -21,13 +21,16 @@ func (k *checker) tenants() {
 			k.wrong(key, "is that of "+other+", too", "A tenant has one database.")
 		case name == "*":
 			k.wrong(key, "is not for databases that are not listed", "Give the database of the tenant its own entry.")
-		case len(k.c.TenantsBy) == 0:
-			k.wrong("tenants_by", "is missing", "Say where clients name the tenant "+quote(tenant)+": user, options or sni.")
+		case len(k.c.TenantsBy) == 0 && k.c.TenantClaim == "":
+			k.wrong("tenants_by", "is missing", "Say where clients name the tenant "+quote(tenant)+": user, options or sni; or set tenant_claim.")
 		}
 		seen[tenant] = name
 	}
 	if len(seen) == 0 && len(k.c.TenantsBy) > 0 {
 		k.wrong("tenants_by", "is set, but no database has a tenant", "As in: databases: {app: {tenant: abc}}")
+	}
+	if len(seen) == 0 && k.c.TenantClaim != "" {
+		k.wrong("tenant_claim", "is set, but no database has a tenant", "As in: databases: {app: {tenant: abc}}")
 	}
 }
 

@@ -9,6 +9,8 @@ func TestCheckTenants(t *testing.T) {
 	dir := folder(t)
 	for _, tc := range []struct{ name, databases, want string }{
 		{"one", "{app: {hosts: h, tenant: abc}}\ntenants_by: user", ""},
+		{"by a claim", "{app: {hosts: h, tenant: abc}}\ntenant_claim: tenant_id", ""},
+		{"by a claim, but nobody has one", "{app: {hosts: h}}\ntenant_claim: tenant_id", "tenant_claim: is set, but no database has a tenant"},
 		{"by all", "{app: {hosts: h, tenant: abc}}\ntenants_by: [user, options, sni]", ""},
 		{"nobody says where", "{app: {hosts: h, tenant: abc}}", "tenants_by: is missing. Say where clients name the tenant \"abc\""},
 		{"nobody has one", "{app: {hosts: h}}\ntenants_by: user", "tenants_by: is set, but no database has a tenant"},

@@ -65,6 +65,9 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 	}
 	c.state = c.atRest()
 	c.unhush()
+	if err == nil {
+		err = c.staysWith(next)
+	}
 	if unrecorded := c.recordRenewal(next, err); unrecorded != nil {
 		err = unrecorded
 	}

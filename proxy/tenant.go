@@ -15,6 +15,8 @@ type Tenants struct {
 	User    bool // the user name ends with a dot and the tenant: the rest is the user
 	Options bool // the startup parameter "options" holds reference=TENANT
 	SNI     bool // the host name that the client's TLS asks for begins with the tenant and a dot
+
+	Claim string // of a token: names the tenant whose it is, which is proved; see ownTenant. Empty: tokens are not bound to tenants
 }
 
 // reference is how a tenant stands in the startup parameter "options".

@@ -61,6 +61,9 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := v.ownTenant(cfg); err != nil {
+		return err
+	}
 	replication, wrong := replicationOf(v.hello.Startup)
 	if bad = cmp.Or(bad, wrong); bad != nil { // told to those who may log in
 		return bad

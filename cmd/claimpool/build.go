@@ -79,7 +79,7 @@ func build(cfg *config.Config, now func() time.Time, before *built) (*built, err
 	}}
 	b.proxy.Tenants = proxy.Tenants{
 		Databases: cfg.Tenants(), User: slices.Contains(cfg.TenantsBy, "user"),
-		Options: slices.Contains(cfg.TenantsBy, "options"), SNI: slices.Contains(cfg.TenantsBy, "sni"),
+		Options: slices.Contains(cfg.TenantsBy, "options"), SNI: slices.Contains(cfg.TenantsBy, "sni"), Claim: cfg.TenantClaim,
 	}
 	for name, declared := range cfg.Databases {
 		if b.proxy.Databases[name], err = b.database(name, declared, before); err != nil {

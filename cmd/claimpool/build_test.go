@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool/config"
+	"github.com/claimpool/claimpool/proxy"
 	"github.com/claimpool/claimpool/server"
 )
 
@@ -76,5 +77,25 @@ databases:
 	}
 	if again, err := build(parse("any"), time.Now, b); err != nil || again.proxy.Databases["app"] == db || again.proxy.Databases["app"].Targets["reads"] == reads {
 		t.Errorf("a reload that changed the target left it as it was (%v)", err)
+	}
+}
+
+func TestTenantsReachTheProxy(t *testing.T) {
+	cfg, err := config.Parse("c.yaml", []byte(`
+rules: {method: reject}
+tenants_by: [options, sni]
+tenant_claim: tenant_id
+databases: {app: {hosts: one, tenant: abc}, other: {hosts: one}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := build(cfg, time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := proxy.Tenants{Databases: map[string]string{"abc": "app"}, Options: true, SNI: true, Claim: "tenant_id"}
+	if !reflect.DeepEqual(b.proxy.Tenants, want) {
+		t.Errorf("%+v", b.proxy.Tenants)
 	}
 }
