@@ -56,6 +56,7 @@ type ProxyOptions struct {
 	Loops        int
 	Keys         *auth.Keys // servers are logged in to with what clients have proved; see server.Config.Keys
 
+	ShareBy      string // see proxy.Database, like the next
 	FailoverWait time.Duration
 	QueueNotice  time.Duration
 	Replication  proxy.Replication
@@ -138,7 +139,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 		Limits: o.Limits, Tenants: o.Tenants,
 		Databases: map[string]*proxy.Database{o.Database: {
 			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice, Replication: o.Replication, MaxReplication: 3,
-			Features: o.Features, PinTimeout: o.PinTimeout, Channels: channels(t, o.Channels), SendChannels: channels(t, o.SendChannels),
+			ShareBy: o.ShareBy, Features: o.Features, PinTimeout: o.PinTimeout, Channels: channels(t, o.Channels), SendChannels: channels(t, o.SendChannels),
 			Server: func(role string) (*server.Config, error) {
 				own := *way
 				own.Role = role

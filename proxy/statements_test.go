@@ -44,28 +44,34 @@ const parsed = "1 Z(I)"
 // name, and executed later on whatever server there is.
 func TestStatementsFollowTheirClients(t *testing.T) {
 	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
-		f := start(t, func(o *pgtest.ProxyOptions) {
-			poolOf(3)(o)
-			o.Statements = prepared.Limits{Server: 5, Client: 100, Bytes: 1 << 20}
-		})
-		var wg sync.WaitGroup
-		for i := range 12 {
-			tenant := fmt.Sprintf("t%d", i%4)
-			c := f.connect(t, tenant)
-			wg.Go(func() {
-				for n := range 60 {
-					var got string
-					sql := fmt.Sprintf("SELECT coalesce(string_agg(DISTINCT tenant, ','), 'nobody') || ' ' || count(*) || ' ' || $1 || ' %d' FROM note", n%8)
-					err := c.QueryRow(t.Context(), sql, "argument").Scan(&got)
-					if want := fmt.Sprintf("%s argument %d", own(tenant), n%8); err != nil || got != want {
-						t.Errorf("%q, %v; want %q", got, err, want)
-						return
-					}
-				}
-			})
+		for _, mode := range []pool.Mode{pool.Transaction, pool.Statement} {
+			t.Run(string(mode), func(t *testing.T) { statementsFollow(t, start, mode) })
 		}
-		wg.Wait()
 	})
+}
+
+func statementsFollow(t *testing.T, start starter, mode pool.Mode) {
+	f := start(t, func(o *pgtest.ProxyOptions) {
+		inMode(mode, 3)(o)
+		o.Statements = prepared.Limits{Server: 5, Client: 100, Bytes: 1 << 20}
+	})
+	var wg sync.WaitGroup
+	for i := range 12 {
+		tenant := fmt.Sprintf("t%d", i%4)
+		c := f.connect(t, tenant)
+		wg.Go(func() {
+			for n := range 60 {
+				var got string
+				sql := fmt.Sprintf("SELECT coalesce(string_agg(DISTINCT tenant, ','), 'nobody') || ' ' || count(*) || ' ' || $1 || ' %d' FROM note", n%8)
+				err := c.QueryRow(t.Context(), sql, "argument").Scan(&got)
+				if want := fmt.Sprintf("%s argument %d", own(tenant), n%8); err != nil || got != want {
+					t.Errorf("%q, %v; want %q", got, err, want)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestStatementsInPgxPipelines: pgx prepares and executes a batch in one pipeline, with an error in the middle.
