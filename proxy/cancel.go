@@ -42,10 +42,12 @@ func (c *client) cancel(done chan<- struct{}) {
 			c.server.sendCancel(done)
 			return
 		}
-		if !c.kept { // the hand-over goes on, and the server goes back to the pool when it is complete
-			c.server.client, c.server = nil, nil
-			c.turnAway(errCanceled)
+		if c.kept { // its session needs the hand-over: the request is answered behind that
+			c.canceled = true
+			break
 		}
+		c.server.client, c.server = nil, nil // the hand-over goes on, and the server goes back to the pool when it is complete
+		c.turnAway(errCanceled)
 	case relaying:
 		if c.server.relay.Busy() {
 			c.server.sendCancel(done)

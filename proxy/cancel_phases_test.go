@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -151,4 +152,26 @@ func TestCancelDuringTheHandOver(t *testing.T) {
 	if n := fake.cancels.Load(); n != 0 || fake.opened.Load() != 1 {
 		t.Errorf("%d cancel requests reached the server, %d servers were opened", n, fake.opened.Load())
 	}
+}
+
+// TestCancelDuringARenewal: a session keeps its server while its context is put on again, and its request waits for that. When it is
+// cancelled meanwhile it never runs, and the session goes on.
+func TestCancelDuringARenewal(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f, v := behindValve(t, start, inMode(pool.Session, 1))
+		p := f.raw(t, "t1")
+		for _, request := range [][]byte{wire.AppendQuery(nil, "SET my.thing = 'ran'"), batch("SET my.thing = 'ran'")} {
+			p.expect("RESET ALL", "C(RESET) Z(I)")
+			v.Shut()
+			p.send(request)
+			soon(t, "the context is put on", func() bool { return len(v.Kept()) > 0 })
+			(&plain{Proxy: f.Proxy}).cancel(t, p)
+			v.Open()
+			if got := p.answer(); got != "E(57014) Z(I)" {
+				t.Errorf("the request was answered with %s", got)
+			}
+			p.expect("SELECT coalesce(current_setting('my.thing', true), '') = ''", "T D(t) C(SELECT 1) Z(I)")
+			p.expect(whoami, rowsOf("t1"))
+		}
+	})
 }

@@ -68,6 +68,7 @@ type client struct {
 	long     bool     // protocol 3.2: a long cancel key
 	leaving  bool     // it has said goodbye, and its last requests are being answered
 	held     bool     // a request of its waits for the answer to the one before it
+	canceled bool     // in receiving: so is the request that waits for the end of the hand-over
 	kept     bool     // session mode: its server holds its session
 	reminded bool     // it has been told that its token ends soon, or will be
 	reminder bool     // it will be told behind its transaction
@@ -258,6 +259,11 @@ func (c *client) received() {
 	c.recordHandover()
 	c.conn.Discard(int(c.ahead))
 	c.ahead = 0
+	if c.canceled { // in the meantime, and it has not begun
+		c.canceled = false
+		c.turnAway(errCanceled)
+		return
+	}
 	c.state = relaying
 	c.conn.Resume()
 	c.greet()
