@@ -31,6 +31,7 @@ const (
 	CodeUndefinedObject        Code = "42704"
 	CodeDuplicateStatement     Code = "42P05" // duplicate_prepared_statement
 	CodeUndefinedStatement     Code = "26000" // invalid_sql_statement_name
+	CodeUndefinedPortal        Code = "34000" // invalid_cursor_name
 	CodeInsufficientPrivileges Code = "42501"
 	CodeSyntaxError            Code = "42601"
 	CodeInternalError          Code = "XX000"

@@ -70,18 +70,26 @@ func (e *endpoint) revoke(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	entry, err := req.Entry()
-	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+	entry, wrong, err := revoke(r.Context(), e.revocations, &req)
+	if wrong != nil {
+		fail(w, http.StatusBadRequest, wrong.Error())
 		return
 	}
-	if err := e.revocations.Revoke(r.Context(), []revocation.Entry{entry}, nil); err != nil {
+	if err != nil {
 		e.unavailable(w, r, err)
 		return
 	}
 	e.log.Info("revoked", claimpool.LogAddr, r.RemoteAddr, claimpool.LogIssuer, entry.Issuer, claimpool.LogIdentity, entry.Subject,
 		claimpool.LogReason, string(entry.Kind)+" by an administrator")
 	answer(w, http.StatusCreated, map[string]string{"kind": string(entry.Kind), "hash": hex.EncodeToString(entry.Mark[:])})
+}
+
+// revoke is what the endpoint and the console do. wrong is for the person who asked; err is for the log.
+func revoke(ctx context.Context, revocations Revocations, req *revocation.Request) (entry revocation.Entry, wrong, err error) {
+	if entry, wrong = req.Entry(); wrong != nil {
+		return entry, wrong, nil
+	}
+	return entry, nil, revocations.Revoke(ctx, []revocation.Entry{entry}, nil)
 }
 
 // unavailable tells the log why.

@@ -27,6 +27,7 @@ func (c *Config) Check() Problems {
 	k.tenants()
 	k.revocation()
 	k.admin()
+	k.console()
 	k.audit()
 	slices.SortStableFunc(k.problems, func(a, b Problem) int { return a.Line - b.Line })
 	return k.problems

@@ -253,7 +253,7 @@ func (k *checker) rules() {
 			all = r.Name
 		}
 		for j, db := range r.Databases {
-			if _, ok := k.c.Databases[db]; !ok && db != "all" {
+			if _, ok := k.c.Databases[db]; !ok && db != "all" && (db != k.c.Console.Database || db == "") {
 				k.wrong(fmt.Sprintf("%s.databases[%d]", key, j), "there is no database "+quote(db), suggest(db, slices.Sorted(maps.Keys(k.c.Databases))))
 			}
 		}

@@ -76,6 +76,9 @@ type Config struct {
 	// An endpoint for administrators and their programs, by HTTP: to revoke, and to see what is revoked.
 	Admin Admin `yaml:"admin" reload:"no"`
 
+	// A database that is none: there administrators see and steer the proxy, with psql or any driver.
+	Console Console `yaml:"console" reload:"yes"`
+
 	// Where issuers tell of logouts (OpenID Connect Back-Channel Logout), by HTTP.
 	Logout Logout `yaml:"logout" reload:"no"`
 

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-//go:embed config.go audit.go features.go login.go secret.go signout.go targets.go
+//go:embed config.go audit.go console.go features.go login.go secret.go signout.go targets.go
 var sources embed.FS // the comments of the declarations are the manual
 
 // Entry is what the manual says about one setting.

@@ -67,6 +67,8 @@ type ProxyOptions struct {
 	Audit       claimpool.Auditor // nil: nothing is recorded
 
 	AuditTransactions int // see proxy.Options
+
+	Console *proxy.Console // nil: there is none
 }
 
 // LogBuffer collects a log.
@@ -136,7 +138,7 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 	}
 	return &proxy.Config{
 		Auth:   a,
-		Limits: o.Limits, Tenants: o.Tenants,
+		Limits: o.Limits, Tenants: o.Tenants, Console: o.Console,
 		Databases: map[string]*proxy.Database{o.Database: {
 			Name: o.Database, Role: o.Role, Pool: o.Pool, Dialect: o.Dialect, Statements: o.Statements, FailoverWait: o.FailoverWait, QueueNotice: o.QueueNotice, Replication: o.Replication, MaxReplication: 3,
 			ShareBy: o.ShareBy, Features: o.Features, PinTimeout: o.PinTimeout, Channels: channels(t, o.Channels), SendChannels: channels(t, o.SendChannels),

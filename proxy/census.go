@@ -21,6 +21,7 @@ const (
 	ofRole
 	ofIdentity
 	ofReplication // replication connections, by database
+	ofConsole     // clients of the console
 )
 
 // census counts clients by what limits are for. What has no limit is not counted.

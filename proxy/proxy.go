@@ -33,6 +33,7 @@ type Config struct {
 	Databases map[string]*Database // by name; Other stands for all that are not there
 	Tenants   Tenants
 	Limits    Limits
+	Console   *Console // nil: there is none
 }
 
 // Database is one database that clients may ask for. It is never changed but for what is learned of its servers: a reload brings
@@ -158,6 +159,7 @@ type Proxy struct {
 	pending   map[net.Conn]struct{}   // clients that are logging in; guarded by mu
 	nextHub   int                     // guarded by mu
 	streams   map[*stream]struct{}    // replication connections; guarded by mu
+	guests    map[*guest]struct{}     // clients of the console; guarded by mu
 
 	ctx  context.Context // ends what blocks (openings, cancels) when the proxy stops
 	stop context.CancelFunc
@@ -177,7 +179,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	p := &Proxy{
 		log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, audit: opts.Audit, handovers: uint64(max(0, opts.AuditHandovers)),
 		transactions: uint64(max(0, opts.AuditTransactions)),
-		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{},
+		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}, guests: map[*guest]struct{}{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -230,6 +232,7 @@ func (p *Proxy) Serve(l *Listener) error {
 func (p *Proxy) Reload(cfg *Config) {
 	p.config.Store(cfg)
 	p.endStrayStreams(cfg)
+	p.endGuests((*guest).check)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for key, sp := range p.pools {
@@ -246,6 +249,7 @@ func (p *Proxy) Clients() int { return int(p.count.Load()) }
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.closeListeners()
 	p.endStreams(errStopping.Message, func(*stream) bool { return true })
+	p.endGuests(func(*guest) error { return errStopping })
 	for _, h := range p.hubs {
 		h.loop.Post(h.drain)
 	}

@@ -26,6 +26,7 @@ func (p *Proxy) SignOut() {
 		h.loop.Post(h.signOut)
 	}
 	p.endStreams(errSignedOut.Message, (*stream).signedOut)
+	p.endGuests((*guest).check)
 }
 
 // signOut looks at all clients again when somebody has been signed out since it last did. Clients that come later are looked at

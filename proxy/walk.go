@@ -68,6 +68,9 @@ func (v *visitor) handshake(ctx context.Context, cfg *Config) (err error) {
 	if bad = cmp.Or(bad, wrong); bad != nil { // told to those who may log in
 		return bad
 	}
+	if cfg.isConsole(v.request.Database) {
+		return v.steer(cfg, replication)
+	}
 	if err := v.sitByIdentity(&cfg.Limits); err != nil {
 		return err
 	}
@@ -166,9 +169,9 @@ func ownCertificate(cfg *tls.Config) []byte {
 	return cfg.Certificates[0].Certificate[0]
 }
 
-// admit refuses clients over the limit. count includes this one.
+// admit refuses clients over the limit. count includes this one. Who steers is let in even then.
 func (v *visitor) admit(cfg *Config) error {
-	if v.proxy.count.Load() > int64(cfg.Limits.MaxClients) {
+	if v.proxy.count.Load() > int64(cfg.Limits.MaxClients) && !cfg.isConsole(v.request.Database) {
 		return &claimpool.Error{
 			Code: claimpool.CodeTooManyConnections, Message: "sorry, too many clients already",
 			Hint: "Raise limits.max_clients, or close connections that are not in use.",

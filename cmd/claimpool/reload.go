@@ -2,20 +2,32 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/config"
 )
 
+// reloadAll is what SIGHUP and the console ask for.
+func (s *service) reloadAll() error {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	s.notify(daemon.SdNotifyReloading)
+	defer s.notify(daemon.SdNotifyReady)
+	s.reopenAudit()
+	return s.reload()
+}
+
 // reload reads the configuration file again. A file that is wrong changes nothing.
-func (s *service) reload() {
+func (s *service) reload() error {
 	if s.path == "" {
 		s.log.Warn("nothing to reload", claimpool.LogReason, "the configuration came from flags: restart with others")
-		return
+		return errors.New("the configuration came from flags: restart with others")
 	}
 	cfg, err := loadConfig(s.path)
 	if err == nil {
@@ -25,6 +37,7 @@ func (s *service) reload() {
 		s.log.Error("the configuration was not reloaded: the old one stays", claimpool.LogErr, err.Error())
 		s.audit.command("reload, refused: " + err.Error())
 	}
+	return err
 }
 
 // apply makes a new configuration the one that counts, as far as that can be done without a restart.
@@ -32,7 +45,7 @@ func (s *service) apply(cfg *config.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	taken, restart := config.Diff(s.now.declared, cfg)
-	b, err := build(cfg, s.env.now, s.now)
+	b, err := s.build(cfg, s.now)
 	if err != nil {
 		return err
 	}
@@ -49,6 +62,7 @@ func (s *service) apply(cfg *config.Config) error {
 	b.issuers.start(s.log)
 	before := s.now
 	s.now = b
+	s.steering.Store(newSteering(cfg)) // before those who have lost their rights are sent away
 	s.proxy.Reload(b.proxy)
 	before.issuers.close(b.issuers)
 	before.closeLookups(b)
@@ -120,7 +134,7 @@ func (s *service) refreshContextKey(now *built, name string, key []byte) (change
 	if s.now != now {
 		return false, nil // reloaded in between; the next look decides
 	}
-	b, err := build(now.declared, s.env.now, now)
+	b, err := s.build(now.declared, now)
 	if err != nil {
 		return false, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,6 +31,10 @@ type service struct {
 	certs []*certificate
 	audit auditing
 	wg    sync.WaitGroup
+
+	steering    atomic.Pointer[steering]
+	revocations *revocations // as it was at the start; nil without a table
+	reloading   sync.Mutex   // one after the other, whoever asks
 
 	mu  sync.Mutex
 	now *built // guarded by mu
@@ -80,11 +85,12 @@ func newSeed() claimpool.Secret {
 }
 
 func (s *service) start(cfg *config.Config) error {
-	b, err := build(cfg, s.env.now, nil)
+	b, err := s.build(cfg, nil)
 	if err != nil {
 		return statusError{err, statusUsage}
 	}
-	s.now = b
+	s.now, s.revocations = b, b.revoked
+	s.steering.Store(newSteering(cfg))
 	for _, problem := range cfg.Check() { // errors would have been found before
 		s.log.Warn("a setting deserves a second look", claimpool.LogReason, problem.String())
 	}
@@ -144,10 +150,7 @@ func (s *service) wait(signals <-chan os.Signal, cancel context.CancelFunc) erro
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGHUP:
-				s.notify(daemon.SdNotifyReloading)
-				s.reopenAudit()
-				s.reload()
-				s.notify(daemon.SdNotifyReady)
+				s.reloadAll() // the log has what is wrong
 			case syscall.SIGINT:
 				s.log.Info("stopping at once", claimpool.LogReason, "SIGINT")
 				s.notify(daemon.SdNotifyStopping)
