@@ -522,7 +522,8 @@ type Limits struct {
 	// The most client connections for one database role. 0: no limit but max_clients.
 	ClientsPerRole int `yaml:"clients_per_role" bounds:"0..1000000"`
 
-	// The most client connections of one identity: the same issuer, subject, role and claims. 0: no limit but max_clients.
+	// The most client connections of one identity: the same issuer, subject, role and claims, those of a fresh token
+	// included. 0: no limit but max_clients.
 	ClientsPerIdentity int `yaml:"clients_per_identity" bounds:"0..1000000"`
 
 	// The most client connections from one address, or one network /64 of IPv6, logins included. 0: no limit but max_clients.

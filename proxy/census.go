@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 
 	"github.com/claimpool/claimpool"
@@ -88,6 +90,39 @@ func (v *visitor) sitByAddress(l *Limits) error {
 	})
 }
 
+// sitAs counts a client that has handed in a fresh token by its new identity, where identities are limited. back counts it by the old one
+// again.
+func (c *client) sitAs(next *claimpool.Identity) (back func(), err error) {
+	i := slices.IndexFunc(c.seats, func(s seat) bool { return s.of == ofIdentity })
+	key := next.Key()
+	if i < 0 || c.seats[i].name == string(key[:]) {
+		return func() {}, nil
+	}
+	limit := c.limits().ClientsPerIdentity
+	if limit == 0 {
+		limit = math.MaxInt
+	}
+	census, before := &c.pool.hub.proxy.census, c.seats[i]
+	after := seat{ofIdentity, string(key[:])}
+	if !census.take(after, limit) {
+		return nil, tooMany("this identity", "clients_per_identity")
+	}
+	census.free(c.seats[i : i+1])
+	c.seats[i] = after
+	return func() {
+		census.take(before, math.MaxInt)
+		census.free(c.seats[i : i+1])
+		c.seats[i] = before
+	}, nil
+}
+
+func tooMany(what, limit string) *claimpool.Error {
+	return &claimpool.Error{
+		Code: claimpool.CodeTooManyConnections, Message: "too many connections for " + what,
+		Hint: "Raise limits." + limit + ", or close connections that are not in use.",
+	}
+}
+
 // sitByIdentity counts a client by what it has proved.
 func (v *visitor) sitByIdentity(l *Limits) error {
 	key := v.identity.Key()
@@ -102,10 +137,7 @@ func (v *visitor) sitByIdentity(l *Limits) error {
 		{ofRole, v.identity.Role, l.ClientsPerRole, fmt.Sprintf("role %q", v.identity.Role), "clients_per_role"},
 		{ofIdentity, string(key[:]), l.ClientsPerIdentity, "this identity", "clients_per_identity"},
 	} {
-		if err := v.sit(s.of, s.name, s.limit, &claimpool.Error{
-			Code: claimpool.CodeTooManyConnections, Message: "too many connections for " + s.what,
-			Hint: "Raise limits." + s.hint + ", or close connections that are not in use.",
-		}); err != nil {
+		if err := v.sit(s.of, s.name, s.limit, tooMany(s.what, s.hint)); err != nil {
 			return err
 		}
 	}

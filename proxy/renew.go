@@ -65,18 +65,18 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 	}
 	c.state = c.atRest()
 	c.unhush()
+	var stays func() // under the identity that it has
 	if err == nil {
-		err = c.staysWith(next)
+		stays, err = c.mayBecome(next)
 	}
 	if unrecorded := c.recordRenewal(next, err); unrecorded != nil {
 		err = unrecorded
 	}
 	if err != nil {
+		if stays != nil {
+			stays()
+		}
 		c.turnAway(claimpool.AsError(err))
-		return
-	}
-	if c.pin != nil && c.pool.pool.Config().Mode != pool.Session && next.Key() != c.identity.Key() {
-		c.turnAway(errPinnedClaims)
 		return
 	}
 	c.become(next)
@@ -98,6 +98,18 @@ func (c *client) tokenTaken(st *relay.Statement, next *claimpool.Identity, err e
 	default:
 		c.farewell(errStopping)
 	}
+}
+
+// mayBecome says why a token that is good may not be this client's at the moment. When it may, the client is counted under the new
+// identity, until stays is called.
+func (c *client) mayBecome(next *claimpool.Identity) (stays func(), err error) {
+	if c.pin != nil && c.pool.pool.Config().Mode != pool.Session && next.Key() != c.identity.Key() {
+		return nil, errPinnedClaims
+	}
+	if err := c.staysWith(next); err != nil {
+		return nil, err
+	}
+	return c.sitAs(next)
 }
 
 // become gives the client another identity of the same person. The next transaction finds that its server carries another one,
