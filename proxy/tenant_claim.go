@@ -41,9 +41,10 @@ func (c *client) staysWith(next *claimpool.Identity) error {
 }
 
 // ownDatabase gives the database of the tenant that an identity's token names; empty when it names none that has one. bound is false
-// for whoever has no token, and where tokens are not bound to tenants.
+// where tokens are not bound to tenants, for whoever has no token (a certificate's claims are its names), and for those whose token the
+// API of this very database has judged.
 func (t *Tenants) ownDatabase(id *claimpool.Identity) (database string, bound bool) {
-	if t.Claim == "" || id.Claims == nil {
+	if t.Claim == "" || id.Claims == nil || id.Proof.Login || id.Method == claimpool.MethodJIT {
 		return "", false
 	}
 	var claims map[string]json.RawMessage

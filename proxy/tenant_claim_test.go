@@ -15,7 +15,7 @@ import (
 )
 
 // houses is a proxy before three databases: those of the tenants abc and 7, and "shared", which is nobody's. Each is another database of one
-// cluster. Their clients come with tokens, but in "shop7" those from a rule of its own, and the user "app" with a password.
+// cluster. Their clients come with tokens, but in "shop7" those from a rule of its own, where an API judges those of the user "jay", and the user "app" with a password.
 type houses struct {
 	*pgtest.Proxy
 	issuer *pgtest.Issuer
@@ -33,8 +33,12 @@ func startHouses(t *testing.T) *houses {
 	seven.Name, seven.Databases = "of seven", []string{"shop7"}
 	app := scramRule(t, nil, "app")
 	app.Contexts, app.Role = tokens.Issuers, role
+	jay := auth.Rule{Name: "jit", Databases: []string{"shop7"}, Users: []string{"jay"}, Method: claimpool.MethodJIT, Role: role}
 	o := pgtest.ProxyOptions{
-		Cluster: c, Role: role, Password: password, Database: "abc", Rules: []auth.Rule{app, tokens, seven},
+		Cluster: c, Role: role, Password: password, Database: "abc", Rules: []auth.Rule{app, jay, tokens, seven},
+		JIT: map[string]*auth.JIT{"shop7": {Ask: func(context.Context, claimpool.Secret, string, string) (*auth.Grant, bool, error) {
+			return &auth.Grant{Subject: "jay", Claims: claimpool.Claims(`{"sub":"jay"}`)}, false, nil
+		}}},
 		Tenants: proxy.Tenants{
 			Databases: map[string]string{"abc": "abc", "7": "shop7"}, User: true, Options: true, SNI: true, Claim: "tenant_id",
 		},
@@ -110,6 +114,12 @@ func TestTenantClaim(t *testing.T) {
 		if got, _ := h.login(t, test.database, test.user, h.token(test.tenant), "localhost"); got != test.want {
 			t.Errorf("%s: %s, want %s", what, got, test.want)
 		}
+	}
+	if got, _ := h.login(t, "shop7", "jay", "sbp_token", "localhost"); got != "shop7" {
+		t.Errorf("who is judged by the database's own API: %s", got)
+	}
+	if got, _ := h.login(t, "abc", "app", "correct", "localhost"); got != "abc" {
+		t.Errorf("who has no token: %s", got)
 	}
 }
 
