@@ -110,6 +110,9 @@ extern const char *cp_grant_parse(const uint8 *bytes, int len, CpGrant *grant);
 /* answers.c */
 extern void cp_answers_hold(int answers);
 
+/* options.c */
+extern void cp_reset_options(void);
+
 /* reset.c */
 extern void cp_reset_session(void);
 

@@ -203,7 +203,7 @@ discard_all(void)
 #if PG_VERSION_NUM < 190000
 	PortalHashTableDeleteAll();
 	reset_roles();
-	ResetAllOptions();
+	cp_reset_options();
 	DropAllPreparedStatements();
 	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);

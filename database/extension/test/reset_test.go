@@ -77,6 +77,30 @@ func TestAttackLeftovers(t *testing.T) {
 	})
 }
 
+// TestAttackSettingOfALibrary: t1 sets what a library will know before it is loaded, and loads it then: the setting that was set is
+// another one from there on, and the list in which the reset looks for it is as long as before.
+//
+// Must: The next identity, t2, finds the library's default.
+// Dialects: native
+// Not sql: RESET ALL itself looks there
+func TestAttackSettingOfALibrary(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		c := start(t, inst).pooled(t)
+		c.become("t1")
+		c.mustExec("set plpgsql.print_strict_params = off; set plpgsql.variable_conflict = error; " +
+			"set plpgsql.extra_warnings = none; set plpgsql.extra_errors = none") // with check_asserts, all that it has
+		for _, load := range []string{"select 1", "do $$ begin null; end $$", "select 1"} {
+			c.become("t1")
+			c.mustExec("set plpgsql.check_asserts = off")
+			c.mustExec(load)
+			c.become("t2")
+			if got := c.one("select current_setting('plpgsql.check_asserts')"); got != "on" && got != "" {
+				t.Errorf("after %s: %q", load, got)
+			}
+		}
+	})
+}
+
 // TestAttackFailingReset: t1 makes DISCARD ALL expensive and the time short.
 //
 // Must: Either t2 gets a clean connection or none.

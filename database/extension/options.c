@@ -1,0 +1,89 @@
+/*
+ * options.c
+ *		RESET ALL, without a walk through cold memory.
+ *
+ * Before PostgreSQL 16, ResetAllOptions() looks at each of some 350 settings in
+ * the order of their names, which is no order in memory: in a backend that has
+ * just been woken nearly every look waits for memory, and the walk costs more
+ * than all else that a hand-over resets.  Hardly ever is anything set.  So this
+ * asks first whether anything is, in the order in which the settings lie.
+ */
+#include "claimpool.h"
+
+#include "utils/guc.h"
+
+#if PG_VERSION_NUM < 160000
+#include "utils/guc_tables.h"
+#include "utils/memutils.h"
+
+typedef struct config_generic Setting;
+
+static Setting **known = NULL;	/* PostgreSQL's own list, as it was */
+static Setting **laid_out = NULL;	/* the same by address */
+static int	count = 0;
+
+static int
+by_address(const void *a, const void *b)
+{
+	const Setting *left = *(Setting *const *) a;
+	const Setting *right = *(Setting *const *) b;
+
+	return (left > right) - (left < right);
+}
+
+static void
+learn(Setting **settings, int n)
+{
+	Size		size = n * sizeof(Setting *);
+
+	count = 0;
+	if (known == NULL)
+	{
+		known = MemoryContextAlloc(TopMemoryContext, size);
+		laid_out = MemoryContextAlloc(TopMemoryContext, size);
+	}
+	else
+	{
+		known = repalloc(known, size);
+		laid_out = repalloc(laid_out, size);
+	}
+	memcpy(known, settings, size);
+	memcpy(laid_out, settings, size);
+	qsort(laid_out, n, sizeof(Setting *), by_address);
+	count = n;
+}
+
+/*
+ * Would ResetAllOptions() change anything?  It passes over all that has not been
+ * SET, whatever else holds for it.  A setting that was replaced or added (a
+ * library was loaded, or somebody has set a name of their own) is in
+ * PostgreSQL's list, so that is compared first, word for word.
+ */
+static bool
+anything_set(void)
+{
+	Setting   **settings = get_guc_variables();
+	int			n = GetNumConfigOptions();
+
+	if (n != count || memcmp(settings, known, n * sizeof(Setting *)) != 0)
+		learn(settings, n);
+	for (int i = 0; i < n; i++)
+		if (laid_out[i]->source > PGC_S_OVERRIDE)
+			return true;
+	return false;
+}
+#else
+/* PostgreSQL keeps a list of those that are not what they were. */
+static bool
+anything_set(void)
+{
+	return true;
+}
+#endif
+
+void
+cp_reset_options(void)
+{
+	if (anything_set())
+		ResetAllOptions();
+}
