@@ -44,7 +44,18 @@ func TestAttackForeignRows(t *testing.T) {
 		refused(t, a, "INSERT INTO note VALUES (9000, 't2', 'forged')", "42501")
 		refused(t, a, "UPDATE note SET tenant = 't2'", "42501")
 		refused(t, a, "COPY note FROM STDIN", "0A000")
-		for _, sql := range []string{"UPDATE note SET body = 'x' WHERE tenant = 't2'", "DELETE FROM note WHERE tenant = 't2'"} {
+		refused(t, a, "INSERT INTO note VALUES (2, 't1', 'over that of t2') ON CONFLICT (id) DO UPDATE SET body = 'x'", "42501")
+		nothing := []string{
+			"UPDATE note SET body = 'x' WHERE tenant = 't2'", "DELETE FROM note WHERE tenant = 't2'",
+			"INSERT INTO note VALUES (2, 't1', 'beside that of t2') ON CONFLICT DO NOTHING",
+		}
+		if f.cluster.Installation.Major >= 15 {
+			const merge = "MERGE INTO note USING (VALUES (2)) v (id) ON note.id = v.id WHEN "
+			refused(t, a, merge+"NOT MATCHED THEN INSERT VALUES (9000, 't2', 'forged')", "42501")
+			refused(t, a, "MERGE INTO note USING (VALUES (1)) v (id) ON note.id = v.id WHEN MATCHED THEN UPDATE SET tenant = 't2'", "42501")
+			nothing = append(nothing, merge+"MATCHED THEN UPDATE SET body = 'x'", merge+"MATCHED THEN DELETE")
+		}
+		for _, sql := range nothing {
 			if tag, err := a.Exec(t.Context(), sql); err != nil || tag.RowsAffected() != 0 {
 				t.Errorf("%s: %v, %v", sql, tag, err)
 			}
