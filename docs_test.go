@@ -177,7 +177,7 @@ func runPage(t *testing.T, page string, blocks []block, bin string) {
 }
 
 // script puts the blocks of a page into one script. What a block prints goes into the file out.N. The pages speak of the
-// ports that people have, 5432 and 6432.
+// ports that people have, 5432, 6432 and 6433.
 func script(t *testing.T, blocks []block, server int) string {
 	t.Helper()
 	var b strings.Builder
@@ -187,13 +187,16 @@ func script(t *testing.T, blocks []block, server int) string {
 			fmt.Fprintf(&b, "{\n%s} >out.%d 2>&1 3>&-\ntouch done.%d\n", block.text, i, i)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	ports := []string{"5432", strconv.Itoa(server)}
+	for _, page := range []string{"6432", "6433"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, page, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	}
-	defer l.Close()
-	proxy := l.Addr().(*net.TCPAddr).Port
-	return strings.NewReplacer("6432", strconv.Itoa(proxy), "5432", strconv.Itoa(server)).Replace(b.String())
+	return strings.NewReplacer(ports...).Replace(b.String())
 }
 
 // compare looks at what the blocks printed, up to the one that failed.

@@ -111,6 +111,8 @@ var modules = map[string]struct{ rooms, why string }{
 	"github.com/rogpeppe/go-internal":  {"tests", "testscript: command lines as tests"},
 	"go.uber.org/goleak":               {"tests", "finds goroutines that tests leave behind"},
 	"pgregory.net/rapid":               {"tests", "property tests"},
+
+	"github.com/prometheus/client_golang": {"admin", "the metrics of Prometheus, with those of the Go runtime and the process: a format with its escapes, which scrapers of all ages must read"},
 }
 
 const (

@@ -58,13 +58,22 @@ func plain(h http.Handler) http.Handler {
 	})
 }
 
-// guarded lets only those in who bring the token (RFC 6750, section 2.1).
-func guarded(token claimpool.Secret, audit claimpool.Auditor, log *slog.Logger, h http.Handler) http.Handler {
-	want := sha256.Sum256(token)
+// guarded lets only those in who bring one of the tokens (RFC 6750, section 2.1).
+func guarded(tokens []claimpool.Secret, audit claimpool.Auditor, log *slog.Logger, h http.Handler) http.Handler {
+	want := make([][sha256.Size]byte, len(tokens))
+	for i, token := range tokens {
+		want[i] = sha256.Sum256(token)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(given)) // of equal lengths, whatever is given
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1 || len(token) < MinToken {
+		good := 0
+		for i, token := range tokens {
+			if len(token) >= MinToken {
+				good |= subtle.ConstantTimeCompare(got[:], want[i][:])
+			}
+		}
+		if !strings.EqualFold(scheme, "Bearer") || good != 1 {
 			log.Warn("request of an administrator refused", claimpool.LogAddr, r.RemoteAddr, claimpool.LogReason, "no token, or a wrong one")
 			record(audit, claimpool.EventRefusal, r, "no token, or a wrong one") // of a stranger: see audit.Stream.Record
 			w.Header().Set("WWW-Authenticate", "Bearer")

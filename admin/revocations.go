@@ -30,7 +30,7 @@ func Handler(token claimpool.Secret, revocations Revocations, pools Pools, audit
 		mux.HandleFunc("GET /revocations", e.list)
 		mux.HandleFunc("POST /revocations", e.revoke)
 	}
-	return guarded(token, audit, log, recorded(audit, mux))
+	return guarded([]claimpool.Secret{token}, audit, log, recorded(audit, mux))
 }
 
 type endpoint struct {

@@ -37,6 +37,7 @@ type Stream struct {
 	opts    Options
 	queue   chan line
 	lost    atomic.Uint64
+	written atomic.Uint64
 	failing atomic.Bool
 	out     io.Writer
 	format  func(*buffer, *line)
@@ -122,6 +123,18 @@ func (s *Stream) lose(matters bool) error {
 
 // Lost is how many events were not recorded.
 func (s *Stream) Lost() uint64 { return s.lost.Load() }
+
+// Stats counts events, and says whether the stream can be written.
+type Stats struct {
+	Written, Lost  uint64
+	Waiting, Queue int // events that wait to be written; how many may
+	Failing        bool
+}
+
+// Stats gives the counts so far.
+func (s *Stream) Stats() Stats {
+	return Stats{Written: s.written.Load(), Lost: s.lost.Load(), Waiting: len(s.queue), Queue: cap(s.queue), Failing: s.failing.Load()}
+}
 
 // Close writes what is in the queue and ends the stream; out is the caller's to close.
 func (s *Stream) Close() {
@@ -232,8 +245,10 @@ func (s *Stream) flush(ctx context.Context, b *buffer) bool {
 		}
 		_, err := s.out.Write(b.Bytes())
 		var some *Skipped
+		refused := uint64(0)
 		if errors.As(err, &some) {
-			s.lost.Add(some.rows)
+			refused = some.rows
+			s.lost.Add(refused)
 			if time.Since(s.reported) > reportAgain {
 				s.report(err, s.lost.Load())
 			}
@@ -243,6 +258,7 @@ func (s *Stream) flush(ctx context.Context, b *buffer) bool {
 			s.report(err, s.lost.Load())
 		}
 		if err == nil {
+			s.written.Add(b.events - min(b.events, refused))
 			return true
 		}
 		if !s.opts.Refuse && !s.patient || ctx.Err() != nil {

@@ -22,7 +22,8 @@ import (
 
 // Wire is the connection to the client. Receive gives the next message; it refuses a body longer than max bytes before it
 // reads it. The body belongs to the caller. Deadlines are the business of whoever made the Wire. A Wire may also have a method
-// Waiting() (over func()): it is told when the login waits for somebody else than the client.
+// Waiting() (over func()): it is told when the login waits for somebody else than the client; and a method Chosen(claimpool.Method): it is
+// told what the client's rule asks for.
 type Wire interface {
 	Send(b []byte) error
 	Receive(max int) (typ byte, body []byte, err error)
@@ -133,6 +134,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 	rule, err := a.choose(&req)
 	if err != nil {
 		return nil, err
+	}
+	if w, ok := w.(interface{ Chosen(claimpool.Method) }); ok {
+		w.Chosen(rule.Method)
 	}
 	if !a.throttle.allow(&req) {
 		return nil, &claimpool.Error{

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,14 @@ type Admin struct {
 
 	// Where the token is that every request must bring (Authorization: Bearer TOKEN): 32 characters or more.
 	Token Secret `yaml:"token"`
+
+	// Where a second token is, for programs that read GET /metrics: it opens nothing else. 32 characters or more, and not those of "token".
+	// Empty: they need the token of administrators.
+	MetricsToken Secret `yaml:"metrics_token"`
+
+	// A second address, as ":6435", for GET /healthz and GET /readyz alone, which "listen" has, too: without TLS, without a token, and with
+	// no word but ok or not. For orchestrators and load balancers, which cannot reach a loopback address. Empty: nowhere.
+	HealthListen string `yaml:"health_listen"`
 }
 
 // Logout is where issuers tell of logouts (OpenID Connect Back-Channel Logout).
@@ -125,6 +134,7 @@ func (k *checker) admin() {
 	if a.Listen != "" && a.Token.Empty() {
 		k.wrong("admin.token", "is missing", "As in: token: {file: admin-token}. Make one with: openssl rand -hex 32")
 	}
+	k.monitoring(a, l)
 	var issuers []string
 	for _, name := range slices.Sorted(maps.Keys(k.c.Issuers)) {
 		if len(k.c.Issuers[name].Logout.Audience) > 0 {
@@ -143,6 +153,26 @@ func (k *checker) admin() {
 	}
 	if l.Listen != "" && l.Listen == a.Listen && !strings.HasSuffix(l.Listen, ":0") {
 		k.wrong("logout.listen", "is that of admin", "Issuers must not reach what is for administrators: give each a port.")
+	}
+}
+
+// monitoring checks what programs look at.
+func (k *checker) monitoring(a Admin, l Logout) {
+	k.secret("admin.metrics_token", a.MetricsToken)
+	if a.Listen == "" && !a.MetricsToken.Empty() {
+		k.wrong("admin.listen", "is missing", "admin.metrics_token is for its /metrics. As in: listen: 127.0.0.1:6433")
+	}
+	if !a.MetricsToken.Empty() && reflect.DeepEqual(a.MetricsToken, a.Token) {
+		k.wrong("admin.metrics_token", "is that of administrators", "Whoever reads metrics could sign people out: make another one with: openssl rand -hex 32")
+	}
+	if a.HealthListen == "" {
+		return
+	}
+	if _, _, err := net.SplitHostPort(a.HealthListen); err != nil || CheckListen(a.HealthListen) != nil {
+		k.wrong("admin.health_listen", fmt.Sprintf("cannot understand the address %s", quote(a.HealthListen)), `Write "127.0.0.1:6435", or ":6435" for all interfaces.`)
+	}
+	if (a.HealthListen == a.Listen || a.HealthListen == l.Listen) && !strings.HasSuffix(a.HealthListen, ":0") {
+		k.wrong("admin.health_listen", "is that of another endpoint", "Give it a port of its own: everybody may ask it.")
 	}
 }
 

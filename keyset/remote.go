@@ -90,8 +90,9 @@ type Remote struct {
 	waiting int           // logins that wait for it
 	asked   time.Time     // when the last fetch for an unknown kid began
 	fails   int           // fetches that have failed in a row
-	err     error         // of the last fetch
-	due     time.Time     // of the next fetch
+	stats   RemoteStats
+	err     error     // of the last fetch
+	due     time.Time // of the next fetch
 }
 
 // fetched is what one fetch gave; it never changes.
@@ -109,6 +110,27 @@ type Report struct {
 	KIDs    []string  // after a success
 	Skipped []Skip    // after a success: keys that were left out, and why
 	Changed bool      // this is news: other keys, the first failure, another reason, or the end of failures
+}
+
+// RemoteStats counts fetches, and says what they have given.
+type RemoteStats struct {
+	Fetches, Failures uint64    // the latter among the former
+	Keys              int       // that may be used now
+	Fetched           time.Time // when the last fetch that worked began; zero: none has
+}
+
+// Stats gives the counts so far.
+func (r *Remote) Stats() RemoteStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	if now := r.current.Load(); now != nil {
+		s.Fetched = now.at
+	}
+	if now := r.usable(); now != nil {
+		s.Keys = len(now.keys)
+	}
+	return s
 }
 
 // NewRemote makes a source. Nothing is fetched before Start, or before the first question.
@@ -265,7 +287,9 @@ func (r *Remote) land(now *fetched, age time.Duration, err error) (Report, func(
 	before, last := r.current.Load(), r.err
 	r.flight, r.err = nil, err
 	rep := Report{Err: err}
+	r.stats.Fetches++
 	if err != nil {
+		r.stats.Failures++
 		r.due = time.Now().Add(min(firstRetry<<min(r.fails, 20), slowestRetry, r.spec.Interval))
 		r.fails++
 		if before != nil {

@@ -1,6 +1,10 @@
 package pool
 
-import "time"
+import (
+	"iter"
+	"maps"
+	"time"
+)
 
 // list is a doubly linked list through its elements themselves, so that nothing on the way of a transaction allocates or
 // searches. An element has a node for each list that it can be in.
@@ -80,6 +84,9 @@ func (s *Server) Idle() bool { return s.idle }
 
 // IdleFor is how long the connection had been idle when it was given out.
 func (s *Server) IdleFor(now time.Time) time.Duration { return now.Sub(s.freed) }
+
+// Servers gives all servers of the pool, in no order.
+func (p *Pool) Servers() iter.Seq[*Server] { return maps.Keys(p.all) }
 
 // Ticket is a client's place in the queue. Each client has one. Value is the owner's.
 type Ticket struct {

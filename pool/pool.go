@@ -86,7 +86,7 @@ type Stats struct {
 
 	Pins uint64 // servers that have stayed with their clients
 
-	Idle, Leased, Pinned, Opening, Waiting, Identities int
+	Idle, Leased, Pinned, Opening, Waiting, Identities, Clients int
 }
 
 // Entry is one identity as this pool knows it.
@@ -125,7 +125,7 @@ func (p *Pool) Waiting() int { return p.queue.n }
 // Stats gives the counts.
 func (p *Pool) Stats() Stats {
 	s := p.stats
-	s.Pinned = p.pinned
+	s.Pinned, s.Clients = p.pinned, p.clients
 	s.Idle, s.Leased, s.Opening, s.Waiting, s.Identities = p.idle.n, p.leased, p.opening, p.queue.n, len(p.entries)
 	return s
 }

@@ -59,7 +59,11 @@ func (p *Proxy) accept(l *Listener) error {
 func (p *Proxy) welcome(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.draining || p.count.Load() >= int64(p.config.Load().Limits.MaxClients+cap(p.slots)) {
+	if p.draining {
+		return false
+	}
+	if p.count.Load() >= int64(p.config.Load().Limits.MaxClients+cap(p.slots)) {
+		p.counts.drop()
 		return false
 	}
 	p.count.Add(1)
@@ -101,6 +105,7 @@ func (v *visitor) survive() {
 	}
 	v.proxy.log.Error("mistake in a login; please report it", append(v.attrs(), claimpool.LogErr, fmt.Sprint(what),
 		claimpool.LogReason, string(debug.Stack()))...)
+	v.proxy.counts.refused(v.method, claimpool.CodeInternalError)
 	v.raw.Close()
 	v.proxy.uncount(v.seats)
 }
@@ -124,6 +129,7 @@ func (v *visitor) refuse(err error) {
 		return
 	case !errors.As(err, &e):
 		if !errors.Is(err, errDone) {
+			v.proxy.counts.left(v.method)
 			v.proxy.log.Debug("client left before its login was over", append(attrs, claimpool.LogErr, err)...)
 		}
 		return

@@ -41,6 +41,7 @@ func (v *visitor) recordLogin() error {
 }
 
 func (v *visitor) recordRefusal(err *claimpool.Error) {
+	v.proxy.counts.refused(v.method, err.Code)
 	if v.proxy.audit == nil {
 		return
 	}

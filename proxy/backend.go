@@ -258,6 +258,8 @@ func (s *backend) deliver(b []byte) int {
 			break
 		}
 	}
+	s.pool.counts.ToClients += uint64(used)
+	s.pool.counts.Transactions += uint64(s.relay.Ended() - ended)
 	s.resolve()
 	if c.held && s.relay.Ready() {
 		c.held = false
@@ -268,6 +270,9 @@ func (s *backend) deliver(b []byte) int {
 		return used // one transaction is over, and what waits behind it would be another
 	case s.relay.Over():
 		s.heard = s.pool.hub.loop.Now()
+		if s.relay.Ended() != ended {
+			s.pool.counts.Held.Add(s.heard.Sub(s.clock.began))
+		}
 		c.transactionOver()
 	case s.relay.InTransaction() && !s.relay.Busy():
 		s.heard = s.pool.hub.loop.Now()

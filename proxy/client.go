@@ -172,6 +172,7 @@ func (c *client) acquire(b []byte, now time.Time) int {
 // granted says that the wait in the queue is over. What the client has sent waits in its connection.
 func (c *client) granted(s *backend, now time.Time) {
 	c.pool.hub.tickets = append(c.pool.hub.tickets, c.ticket)
+	c.pool.counts.Waits.Add(c.ticket.WaitedFor(now))
 	c.ticket = nil
 	c.got(s, now)
 }
@@ -206,6 +207,7 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	}
 	session := c.pool.pool.Config().Mode == pool.Session
 	if session && !c.kept && !s.session.Born().Equal(c.wanted()) {
+		c.pool.counts.Handovers[ReopenHandover]++
 		s.reopen(c)
 		return 0
 	}
@@ -217,6 +219,7 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	s.statements.Begin(c.number, c.statements)
 	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
 		c.state, s.state = relaying, serving
+		c.pool.counts.Handovers[NoHandover]++
 		if len(b) == 0 {
 			return 0
 		}
@@ -227,6 +230,7 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	if b == nil && c.greeting == greeted {
 		b = c.conn.Kept()
 	}
+	c.pool.counts.Handovers[s.handover(c)]++
 	s.handOver(c, b, now)
 	return 0
 }
@@ -257,6 +261,7 @@ func (c *client) goAlong(sent []byte) []byte {
 // received says that the hand-over is complete.
 func (c *client) received() {
 	c.recordHandover()
+	c.pool.counts.ToServers += uint64(c.ahead)
 	c.conn.Discard(int(c.ahead))
 	c.ahead = 0
 	if c.canceled { // in the meantime, and it has not begun
@@ -300,6 +305,7 @@ func (c *client) forward(b []byte) int {
 		k, terminate, err = c.send(b[n:])
 		n += k
 	}
+	s.pool.counts.ToServers += uint64(n)
 	s.resolve()
 	switch {
 	case err != nil:
@@ -426,6 +432,7 @@ func (c *client) turnAway(e *claimpool.Error) {
 		c.fatal(e)
 		return
 	}
+	c.pool.hub.refused.add(e.Code)
 	c.conn.Write(wire.AppendError(nil, "ERROR", e))
 	c.state, c.attempts, c.active = refused, 0, c.pool.hub.clock()
 	c.hush()

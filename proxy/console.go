@@ -121,7 +121,7 @@ func (v *visitor) steer(cfg *Config, replication string) error {
 	}
 	v.forgetDeadline()
 	v.conn.slot.quit()
-	v.proxy.log.Info("connection authenticated", v.attrs()...)
+	v.authenticated()
 	reason := g.serve(ctx, cfg.Console)
 	held := time.Since(g.since)
 	v.proxy.log.Info("connection closed", claimpool.LogClient, v.number, claimpool.LogDB, v.request.Database,

@@ -160,7 +160,7 @@ func TestPinsAreBounded(t *testing.T) {
 		t.Error(got)
 	}
 	b.expect("select pg_advisory_lock(1)", "T D() C(SELECT 1) Z(I)")
-	if s := f.state(t); s.PinsTimedOut != 1 || s.Pins != 1 && s.Pins != 2 { // PostgreSQL is asked behind the answer
+	if s := f.state(t); s.Counts.PinsTimedOut != 1 || s.Pool.Pins != 1 && s.Pool.Pins != 2 { // PostgreSQL is asked behind the answer
 		t.Errorf("%+v", s)
 	}
 }

@@ -28,6 +28,8 @@ type hub struct {
 	generation uint64     // of the revocations, when all clients were last looked at
 	handovers  uint64     // so far, where some are recorded
 	unchosen   uint64     // transactions that pass by until one is recorded
+	refused    Classes    // requests
+	cutOff     Classes    // connections
 	ended      bool
 	tidies     bool // one hub of the proxy does that for all
 }
@@ -36,7 +38,8 @@ type hub struct {
 const sweepInterval = time.Second
 
 func newHub(p *Proxy, l *loop.Loop, tidies bool) *hub {
-	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}, born: l.Now(), tidies: tidies, unchosen: chance(p.transactions)}
+	h := &hub{proxy: p, loop: l, pools: map[poolKey]*sharedPool{}, born: l.Now(), tidies: tidies, unchosen: chance(p.transactions),
+		refused: Classes{}, cutOff: Classes{}}
 	l.Post(h.sweep)
 	return h
 }

@@ -15,6 +15,7 @@ func (c *client) fatal(e *claimpool.Error) {
 	}
 	c.pool.hub.proxy.log.Warn("connection ended", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogSQLState, string(e.Code), claimpool.LogReason, e.Error())
+	c.pool.hub.cutOff.add(e.Code)
 	if c.server == nil || c.server.relay.Interruptible() { // in the middle of a message nothing can be said
 		c.conn.Write(wire.AppendError(nil, "FATAL", e))
 	}

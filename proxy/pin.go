@@ -138,7 +138,7 @@ func (c *client) checkPin() {
 	if c.pin == nil || !c.rests() || limit == 0 || c.pool.hub.clock()-c.active <= limit {
 		return
 	}
-	c.pool.pinsTimedOut++
+	c.pool.counts.PinsTimedOut++
 	c.fatal(&claimpool.Error{
 		Code: claimpool.CodeIdleSessionTimeout, Message: "terminating connection due to pin timeout",
 		Detail: "The connection has kept a server connection without using it: " + c.pin.uses.String() + ".",

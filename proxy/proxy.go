@@ -139,6 +139,7 @@ type Proxy struct {
 	hubs      []*hub
 	keys      keyring
 	census    census
+	counts    loginCounts
 	turns     turns         // one for each login that computes
 	slots     chan struct{} // one for each login that is worked on
 	count     atomic.Int64  // clients alive

@@ -110,6 +110,7 @@ func (s *backend) finish(b []byte) int {
 			break
 		}
 	}
+	s.pool.counts.Transactions += uint64(s.relay.Ended() - ended)
 	switch {
 	case !s.relay.Busy() && s.relay.Whole():
 		s.timer.Stop()

@@ -131,6 +131,9 @@ func (sp *sharedPool) reachInPlace(set *trusted.Settings, cfg *server.Config, db
 // reopened goes on where reopen has begun.
 func (s *backend) reopened(o *opened, err error) {
 	c, now := s.client, s.pool.hub.loop.Now()
+	if err != nil {
+		s.pool.counts.OpenFailed++
+	}
 	if s.state == gone || c == nil { // the client has left
 		if o != nil {
 			o.discard()

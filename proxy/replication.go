@@ -141,7 +141,7 @@ func (v *visitor) replicate(ctx context.Context, cfg *Config, value string, sett
 		return err
 	}
 	v.conn.slot.quit()
-	v.proxy.log.Info("connection authenticated", v.attrs()...)
+	v.authenticated()
 	st.run(cfg.Limits.TokenGrace)
 	v.proxy.log.Info("connection closed", claimpool.LogClient, v.number, claimpool.LogPool, v.pool.name(),
 		claimpool.LogIdentity, v.identity, claimpool.LogReason, st.reason, claimpool.LogHeld, time.Since(st.since).Round(time.Millisecond))

@@ -38,8 +38,7 @@ type sharedPool struct {
 	alarmAt  time.Time
 	removed  bool // the database is no longer configured
 	hosts    hosts
-
-	pinsTimedOut uint64
+	counts   PoolCounts
 }
 
 type reported struct {
@@ -273,6 +272,7 @@ func (sp *sharedPool) learnVersion() {
 func (sp *sharedPool) openFailed(err error) {
 	now := sp.hub.loop.Now()
 	sp.pool.OpenFailed(now)
+	sp.counts.OpenFailed++
 	e := claimpool.AsError(err)
 	sp.hub.proxy.log.Error("could not open a server connection", claimpool.LogPool, sp.name(),
 		claimpool.LogSQLState, string(e.Code), claimpool.LogErr, e.Error())

@@ -41,7 +41,7 @@ func TestPools(t *testing.T) {
 	})
 	s := f.state(t)
 	want := map[string]int{"advisory_locks": 1, "temporary_tables": 1}
-	if s.Active != 2 || s.Idle != 0 || s.Pinned != 1 || !maps.Equal(s.PinnedBy, want) || s.Pins != 1 || s.PinsTimedOut != 0 || s.Unsure != 0 {
+	if s.Active != 2 || s.Idle != 0 || s.Pinned != 1 || !maps.Equal(s.PinnedBy, want) || s.Pool.Pins != 1 || s.Counts.PinsTimedOut != 0 || s.Unsure != 0 {
 		t.Errorf("servers: %+v", s)
 	}
 	if s.Clients != 3 || s.Working != 1 {

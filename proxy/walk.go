@@ -35,7 +35,8 @@ type visitor struct {
 	target   string // the name of another choice among the database's servers; empty: none
 	pool     *sharedPool
 	seats    []seat
-	began    time.Time // the login: who is signed out from then on is meant
+	began    time.Time        // the login: who is signed out from then on is meant
+	method   claimpool.Method // that its rule asks for; empty before one was chosen
 }
 
 // errDone says that a connection had no client in it (a cancel request): there is nobody to tell anything.
@@ -195,6 +196,15 @@ func (v *visitor) Receive(limit int) (byte, []byte, error) {
 	return wire.ReadMessage(v.hello.Conn, limit)
 }
 
+// Chosen is part of auth.Wire.
+func (v *visitor) Chosen(m claimpool.Method) { v.method = m }
+
+// authenticated notes that the login is over, and well.
+func (v *visitor) authenticated() {
+	v.proxy.log.Info("connection authenticated", v.attrs()...)
+	v.proxy.counts.accepted(v.identity.Method, time.Since(v.began))
+}
+
 // Waiting is part of auth.Wire.
 func (v *visitor) Waiting() (over func()) { return v.conn.slot.waiting() }
 
@@ -227,7 +237,7 @@ func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 		v.proxy.keys.remove(c)
 		return err
 	}
-	v.proxy.log.Info("connection authenticated", v.attrs()...)
+	v.authenticated()
 	if !v.pool.hub.loop.Post(func() { v.pool.hub.adopt(c, fd, v.hello.TLS, v.carrier, settings) }) {
 		unix.Close(fd)
 		v.proxy.keys.remove(c)

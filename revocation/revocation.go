@@ -165,6 +165,14 @@ func (s *Set) Len() int {
 	return len(s.entries)
 }
 
+// Read is a moment up to which all revocations were known to be here; zero: the table has not been read yet.
+func (s *Set) Read() time.Time {
+	if at := s.read.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Time{}
+}
+
 // timeless reports whether a kind is revoked whenever it was issued: what it names is one token or session, and over.
 func timeless(k claimpool.MarkKind) bool {
 	return k == claimpool.MarkToken || k == claimpool.MarkSession

@@ -25,33 +25,33 @@ type endpoint struct {
 // endpoints opens what the configuration asks for, and serves until the service ends.
 func (s *service) endpoints(cfg *config.Config) error {
 	var list []endpoint
+	s.health = admin.HealthHandler(&admin.Health{Alive: s.proxy.Alive, Ready: s.ready})
 	if cfg.Admin.Listen != "" {
-		secret, err := s.adminToken(cfg.Admin)
+		h, err := s.administrators(cfg.Admin)
 		if err != nil {
-			return fmt.Errorf("admin.token: %w", err)
+			return err
 		}
-		var kept admin.Revocations
-		if s.now.revoked != nil {
-			kept = s.now.revoked.table
-		}
-		list = append(list, endpoint{"admin", cfg.Admin.Listen, cfg.Admin.TLS, admin.Handler(secret, kept, shownPools{s.proxy}, s.audit.auditor(), s.log)})
+		list = append(list, endpoint{"admin", cfg.Admin.Listen, cfg.Admin.TLS, h})
+	}
+	if cfg.Admin.HealthListen != "" {
+		list = append(list, endpoint{"health", cfg.Admin.HealthListen, config.TLS{}, s.health})
 	}
 	if cfg.Logout.Listen != "" {
 		list = append(list, endpoint{"logout", cfg.Logout.Listen, cfg.Logout.TLS, admin.LogoutHandler(s.verifyLogout, s.now.revoked.table, s.audit.auditor(), s.log)})
 	}
 	for _, e := range list {
 		if err := s.open(e); err != nil {
-			return fmt.Errorf("%s.listen: %w", e.key, err)
+			return fmt.Errorf("listen for %s: %w", e.key, err)
 		}
 	}
 	return nil
 }
 
-// adminToken reads the token of administrators once: a request of a stranger must not run a command.
-func (s *service) adminToken(cfg config.Admin) (claimpool.Secret, error) {
+// adminToken reads a token of the endpoint once: a request of a stranger must not run a command.
+func (s *service) adminToken(declared config.Secret) (claimpool.Secret, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
 	defer cancel()
-	secret, err := passwordOf(cfg.Token)(ctx)
+	secret, err := passwordOf(declared)(ctx)
 	if err == nil && len(secret) < admin.MinToken {
 		err = fmt.Errorf("it is shorter than %d characters", admin.MinToken)
 	}

@@ -23,7 +23,7 @@ func (s shownPools) Pools(ctx context.Context) ([]admin.Pool, error) {
 			Database: st.Database, Target: st.Target, Role: st.Role, Mode: string(st.Limits.Mode),
 			Servers: admin.PoolServers{
 				Active: st.Active, Idle: st.Idle, Opening: st.Opening, Pinned: st.Pinned, PinnedBy: st.PinnedBy,
-				OldestPin: st.OldestPin.Milliseconds(), Unsure: st.Unsure, Pins: st.Pins, PinsTimedOut: st.PinsTimedOut,
+				OldestPin: st.OldestPin.Milliseconds(), Unsure: st.Unsure, Pins: st.Pool.Pins, PinsTimedOut: st.Counts.PinsTimedOut,
 			},
 			Clients: admin.PoolClients{
 				Connected: st.Clients, Active: st.Working, Waiting: st.Waiting, LongestWait: st.LongestWait.Milliseconds(),

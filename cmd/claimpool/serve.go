@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -35,6 +36,9 @@ type service struct {
 	steering    atomic.Pointer[steering]
 	revocations *revocations // as it was at the start; nil without a table
 	reloading   sync.Mutex   // one after the other, whoever asks
+
+	listeners int // for clients
+	health    http.Handler
 
 	mu  sync.Mutex
 	now *built // guarded by mu
@@ -102,7 +106,7 @@ func (s *service) start(cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	s.certs = certs
+	s.certs, s.listeners = certs, len(listeners)
 	if err := s.openAudit(cfg.Audit); err != nil {
 		return err
 	}
