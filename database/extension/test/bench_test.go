@@ -26,13 +26,28 @@ func (c *client) cpu(b *testing.B) float64 {
 	return ns
 }
 
-// A round of BenchmarkServerCPU sends so many messages of a kind, one after the other.
-const roundOf = 500
+// A turn of BenchmarkServerCPU sends so many requests of a kind, one after the other.
+const turnOf = 50
 
-// BenchmarkServerCPU reports the server's CPU time for one message of each kind. The kinds take turns on one connection and the median of
-// the turns counts, because a machine's speed changes from one second to the next:
+// BenchmarkServerCPU reports the server's CPU time, in µs, on one connection. The kinds of requests take turns and the median of the
+// turns counts, because a machine's speed changes from one second to the next:
 //
-//	go test -run none -bench ServerCPU -benchtime 20000x ./database/extension/test
+//	taskset -c 1 go test -run none -bench ServerCPU -benchtime 20000x ./database/extension/test
+//
+// By itself, with a round trip of its own, which is mostly its two system calls:
+//
+//	no-op          a function call that does nothing
+//	same-identity  switch() to the identity that is there already
+//	new-identity   switch() to another one, which resets the session
+//	DISCARD-ALL    what a pooler without the extension sends between two clients
+//	select-1       a request, and select-jwt one that reads the context
+//
+// And what a hand-over adds to the client's request, turn by turn: the proxy sends both in one write and the answers come back in one.
+//
+//	+same          (same-identity and select 1 in one write) less (select 1)
+//	+new           (new-identity and select 1 in one write) less (select 1)
+//	+DISCARD-ALL   (DISCARD ALL, its answer awaited, then select 1) less (select 1): PgBouncer's way
+//	+new/no-op     ratio of +new to no-op, and so on
 func BenchmarkServerCPU(b *testing.B) {
 	for _, inst := range pgtest.Versions(b) {
 		if headers(inst.Major) == "" {
@@ -43,41 +58,86 @@ func BenchmarkServerCPU(b *testing.B) {
 			s.login(b, "postgres").mustExec("alter role pool set log_statement = none")
 			c := s.pooled(b)
 			c.become("t0")
-			compareMessages(b, c, s.login(b, "postgres").function("pg_backend_pid()"))
+			compareRequests(b, c, s.login(b, "postgres").function("pg_backend_pid()"))
 			b.ReportMetric(c.cpuOfReading(b), "jwt('k')-µs")
 		})
 	}
 }
 
-func compareMessages(b *testing.B, c *client, noop uint32) {
-	claims := `","pad":"` + strings.Repeat("x", 100)
-	kinds := []struct {
-		name string
-		send func(i int) pgproto3.FrontendMessage
-	}{
-		{"no-op", func(int) pgproto3.FrontendMessage { return call(noop) }},
-		{"same-identity", func(int) pgproto3.FrontendMessage { return c.switchTo("t0" + claims) }},
-		{"new-identity", func(i int) pgproto3.FrontendMessage { return c.switchTo(fmt.Sprint("t", i%2, claims)) }},
-		{"DISCARD-ALL", func(int) pgproto3.FrontendMessage { return &pgproto3.Query{String: "discard all"} }},
-		{"select-1", func(int) pgproto3.FrontendMessage { return &pgproto3.Query{String: "select 1"} }},
-		{"select-jwt", func(int) pgproto3.FrontendMessage { return &pgproto3.Query{String: "select jwt('tenant')"} }},
+// A kind of request is one or more writes, each of which is answered before the next one is sent.
+type kind struct {
+	name   string
+	writes func(i int) [][]pgproto3.FrontendMessage
+}
+
+// closing closes the statement without a name, as the proxy does in front of switch().
+var closing = &pgproto3.Close{ObjectType: 'S'}
+
+const padding = `","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx`
+
+func (c *client) kinds(noop uint32) []kind {
+	type message = pgproto3.FrontendMessage
+	alone := func(m message) [][]message { return [][]message{{m}} }
+	one, discard := &pgproto3.Query{String: "select 1"}, &pgproto3.Query{String: "discard all"}
+	same := func() message { return c.switchTo("t0" + padding) }
+	other := func(i int) message { return c.switchTo(fmt.Sprint("t", i%2, padding)) }
+	return []kind{
+		{"select-1", func(int) [][]message { return alone(one) }},
+		{"+same", func(int) [][]message { return [][]message{{same(), one}} }},
+		{"+new", func(i int) [][]message { return [][]message{{closing, other(i), one}} }},
+		{"+DISCARD-ALL", func(int) [][]message { return [][]message{{discard}, {one}} }},
+		{"no-op", func(int) [][]message { return alone(call(noop)) }},
+		{"same-identity", func(int) [][]message { return alone(same()) }},
+		{"new-identity", func(i int) [][]message { return alone(other(i)) }},
+		{"DISCARD-ALL", func(int) [][]message { return alone(discard) }},
+		{"select-jwt", func(int) [][]message { return alone(&pgproto3.Query{String: "select jwt('tenant')"}) }},
 	}
-	turns := make([][]float64, len(kinds))
-	for range max(b.N/roundOf, 1) {
-		for k, kind := range kinds {
-			before := c.cpu(b)
-			for i := range roundOf {
-				c.send(kind.send(i))
+}
+
+// turn is what a request of a kind costs, in µs.
+func (k kind) turn(b *testing.B, c *client) float64 {
+	before := c.cpu(b)
+	for i := range turnOf {
+		for _, write := range k.writes(i) {
+			c.send(write...)
+			for _, m := range write {
+				if m == closing { // its answer comes with the next one
+					continue
+				}
 				if r := c.receive(); r.dead || r.code() != "" {
 					b.Fatal(describe(r))
 				}
 			}
-			turns[k] = append(turns[k], (c.cpu(b)-before)/roundOf/1000)
 		}
 	}
-	for k, kind := range kinds {
-		slices.Sort(turns[k])
-		b.ReportMetric(turns[k][len(turns[k])/2], kind.name+"-µs")
+	return (c.cpu(b) - before) / turnOf / 1000
+}
+
+func compareRequests(b *testing.B, c *client, noop uint32) {
+	turns := map[string][]float64{}
+	for range max(b.N/turnOf, 1) {
+		var request float64
+		for _, k := range c.kinds(noop) {
+			cost := k.turn(b, c)
+			if k.name == "select-1" {
+				request = cost
+			}
+			if strings.HasPrefix(k.name, "+") {
+				cost -= request
+			}
+			turns[k.name] = append(turns[k.name], cost)
+		}
+	}
+	median := func(name string) float64 {
+		slices.Sort(turns[name])
+		return turns[name][len(turns[name])/2]
+	}
+	for name := range turns {
+		b.ReportMetric(median(name), name+"-µs")
+	}
+	for _, name := range []string{"+same", "+new"} {
+		b.ReportMetric(median(name)/median("no-op"), name+"/no-op")
+		b.ReportMetric(median(name)/median("+DISCARD-ALL"), name+"/+DISCARD-ALL")
 	}
 }
 
