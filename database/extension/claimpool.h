@@ -3,7 +3,7 @@
  *		Declarations shared by the files of the extension.
  *
  * Every global name begins with cp_ or Cp.  Files that verify bytes (crypto.c,
- * session.c, grant.c) never raise errors: they return false or a reason, and
+ * mac.c, session.c, grant.c) never raise errors: they return false or a reason, and
  * the caller decides what the client may know.
  */
 #ifndef CLAIMPOOL_H
@@ -83,11 +83,14 @@ extern bool cp_x25519(const uint8 *private_key, const uint8 *peer, uint8 *secret
 extern bool cp_hkdf_sha256(const uint8 *salt, int salt_len,
 						   const uint8 *ikm, int ikm_len,
 						   const uint8 *info, int info_len, uint8 *key);
-extern void *cp_mac_new(const uint8 *key);
-extern bool cp_mac_verify(void *mac, const uint8 *bytes, int len, const uint8 *expected);
-extern void cp_mac_free(void *mac);
 extern bool cp_equal(const void *a, const void *b, size_t len);
 extern void cp_wipe(void *bytes, size_t len);
+
+/* mac.c */
+typedef struct CpMac CpMac;
+extern CpMac *cp_mac_new(const uint8 *key);
+extern bool cp_mac_verify(const CpMac *mac, const uint8 *bytes, int len, const uint8 *expected);
+extern void cp_mac_free(CpMac *mac);
 
 /* base64url.c */
 extern int	cp_base64url_decode(const char *src, int len, uint8 *dst);
@@ -124,6 +127,7 @@ extern struct config_generic *cp_find_setting(const char *name);
 
 /* context.c: the one store, and its one reader */
 extern void cp_context_init(void);
+extern void cp_context_forget(void);
 extern void cp_context_wipe(void);
 extern void cp_context_install(const CpGrant *grant);
 extern bool cp_context_same_identity(const uint8 *identity);

@@ -33,8 +33,13 @@ static bool has_last_identity = false;
 /* The transaction is ending because the client said ROLLBACK. */
 static bool rollback_asked = false;
 
+/*
+ * Takes the context off this backend.  What others see of it follows with the
+ * next cp_context_install(), or ends with the process: switch() knows no third
+ * way.
+ */
 void
-cp_context_wipe(void)
+cp_context_forget(void)
 {
 	if (context.json != NULL)
 		cp_wipe(context.json, strlen(context.json));
@@ -45,11 +50,17 @@ cp_context_wipe(void)
 	context.json = NULL;
 	context.claims = NULL;
 	context.pending = false;
-	if (context.public.present)
-	{
-		context.public.present = false;
+	context.public.present = false;
+}
+
+void
+cp_context_wipe(void)
+{
+	bool		published = context.public.present;
+
+	cp_context_forget();
+	if (published)
 		cp_context_publish();
-	}
 }
 
 /* Shows the others what context there is, or that there is none. */
@@ -97,7 +108,7 @@ cp_context_install(const CpGrant *grant)
 {
 	MemoryContext old;
 
-	cp_context_wipe();
+	cp_context_forget();
 	old = MemoryContextSwitchTo(memory());
 	context.json = pnstrdup(grant->claims, grant->claims_len);
 	MemoryContextSwitchTo(old);

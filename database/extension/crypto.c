@@ -78,49 +78,6 @@ cp_hkdf_sha256(const uint8 *salt, int salt_len, const uint8 *ikm, int ikm_len,
 	return ok;
 }
 
-/*
- * An HMAC-SHA256 that keeps its key schedule.  Made once for a session: looking
- * the algorithm up in OpenSSL 3 costs more than the MAC of a small message.
- */
-void *
-cp_mac_new(const uint8 *key)
-{
-	EVP_MAC    *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-	OSSL_PARAM	params[2];
-
-	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, "SHA256", 0);
-	params[1] = OSSL_PARAM_construct_end();
-	if (ctx != NULL && EVP_MAC_init(ctx, key, CP_KEY_BYTES, params) != 1)
-	{
-		EVP_MAC_CTX_free(ctx);
-		ctx = NULL;
-	}
-	EVP_MAC_free(mac);
-	return ctx;
-}
-
-/* Compares in constant time; false also when the MAC could not be computed. */
-bool
-cp_mac_verify(void *mac, const uint8 *bytes, int len, const uint8 *expected)
-{
-	uint8		actual[CP_KEY_BYTES];
-	size_t		actual_len = 0;
-
-	return mac != NULL &&
-		EVP_MAC_init(mac, NULL, 0, NULL) == 1 &&
-		EVP_MAC_update(mac, bytes, len) == 1 &&
-		EVP_MAC_final(mac, actual, &actual_len, sizeof(actual)) == 1 &&
-		actual_len == sizeof(actual) &&
-		cp_equal(actual, expected, sizeof(actual));
-}
-
-void
-cp_mac_free(void *mac)
-{
-	EVP_MAC_CTX_free(mac);
-}
-
 /* Equal in constant time: the length is no secret, the bytes are. */
 bool
 cp_equal(const void *a, const void *b, size_t len)

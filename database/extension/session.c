@@ -27,7 +27,7 @@ static struct
 	uint8		private_key[CP_KEY_BYTES];	/* wiped once mac is there */
 	uint8		public_key[CP_KEY_BYTES];
 	uint8		salt[CP_SALT_BYTES];	/* nonce, pid, database, role */
-	void	   *mac;			/* NULL until the first good switch() */
+	CpMac	   *mac;			/* NULL until the first good switch() */
 	char		kid[CP_MAX_KID];
 	int			kid_len;
 	uint64		counter;		/* the last one accepted */
@@ -140,7 +140,7 @@ static const char *
 verify_first(const CpGrant *grant)
 {
 	uint8		key[CP_KEY_BYTES];
-	void	   *mac;
+	CpMac	   *mac;
 
 	if (!derive(grant->kid, grant->kid_len, key))
 		return "unknown kid";

@@ -10,6 +10,7 @@
 #include "claimpool.h"
 
 #include "access/parallel.h"
+#include "access/xact.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
@@ -95,6 +96,7 @@ cp_slot_publish(const CpPublished *context, const char *json)
 {
 	int			i = number_of(MyProc);
 	int			len = json ? strlen(json) : 0;
+	int			kept = len <= cp_parallel_context_size ? len : 0;
 	Slot	   *slot;
 
 	if (slots == NULL || i < 0 || MyProcPid == PostmasterPid || IsParallelWorker())
@@ -105,18 +107,18 @@ cp_slot_publish(const CpPublished *context, const char *json)
 	claimed = true;
 
 	LWLockAcquire(&locks[i].lock, LW_EXCLUSIVE);
-	if (slot->json_len > 0)
-		cp_wipe(slot->json, slot->json_len);
+	if (slot->json_len > kept)
+		cp_wipe(slot->json + kept, slot->json_len - kept);
 	slot->pid = MyProcPid;
 	slot->context = *context;
 	if (context->present)
 	{
 		slot->hand_overs++;
-		slot->since = GetCurrentTimestamp();
+		slot->since = GetCurrentStatementStartTimestamp();
 	}
-	slot->json_len = len <= cp_parallel_context_size ? len : -1;
-	if (slot->json_len > 0)
-		memcpy(slot->json, json, len);
+	slot->json_len = kept == len ? len : -1;
+	if (kept > 0)
+		memcpy(slot->json, json, kept);
 	LWLockRelease(&locks[i].lock);
 }
 

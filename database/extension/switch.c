@@ -64,7 +64,7 @@ claimpool_switch(PG_FUNCTION_ARGS)
 	bool		same;
 
 	ExitOnAnyError = true;
-	cp_context_wipe();
+	cp_context_forget();
 
 	/* A statement of the client cannot be a hand-over: it would end itself. */
 	if (ActivePortal != NULL || IsSubTransaction())
@@ -95,5 +95,5 @@ claimpool_switch(PG_FUNCTION_ARGS)
 	ExitOnAnyError = false;
 	if (grant.scope == CP_SCOPE_LEASE)
 		cp_answers_hold(grant.following + 1);
-	PG_RETURN_VOID();
+	PG_RETURN_NULL();			/* a void would be looked up, to be sent as no bytes */
 }

@@ -11,6 +11,7 @@
  */
 #include "claimpool.h"
 #include "envelope.h"
+#include "mac.h"
 
 #include <openssl/bio.h>
 #include <openssl/pem.h>
@@ -355,6 +356,7 @@ main(int argc, char **argv)
 
 	state = seed;
 	envelope_known_answers();
+	mac_known_answers();
 	make_samples();
 	take_sound();
 	for (long run = 0; run < runs; run++)
