@@ -28,6 +28,7 @@ const (
 	SessionOver                  // session mode: its session has left what no reset takes away, such as a schema for temporary objects
 	HostChanged                  // its host is not the one to use any more: another primary, another address, or out of reach
 	OtherSettings                // session mode: it was opened with the settings of other clients
+	ClockSet                     // the machine's clock was set: the difference to the server's clock is not known any more
 	reasonCount
 )
 
@@ -35,7 +36,7 @@ var reasonNames = [reasonCount]string{
 	"keep", "idle_timeout", "lifetime", "pool_shrunk", "isolated", "reconfigured", "server_closed", "server_error",
 	"check_failed", "handover_failed", "left_in_query", "left_in_copy", "left_in_message", "left_unsynced",
 	"rollback_failed", "out_of_step", "cancel_unsure", "token_expired", "not_allowed", "session_over",
-	"host_changed", "other_settings",
+	"host_changed", "other_settings", "clock_set",
 }
 
 // String is the reason's name in logs and metrics.

@@ -57,6 +57,7 @@ type backend struct {
 	params   [][2]string // what it has reported at its login; nil unless it was opened with a client's settings
 	target   server.Target
 	address  string      // where it is, for server.Group
+	opened   moment      // when it was
 	timer    *loop.Timer // for what the proxy itself asks
 	heard    time.Time   // when the last reply was complete
 	clock    clockwork
@@ -76,6 +77,11 @@ func (s *backend) stale(now time.Time) bool {
 // that it does not run under somebody else's context. Behind a gate it goes along.
 func (s *backend) handOver(c *client, sent []byte, now time.Time) {
 	h := s.pool.hub
+	if s.clockSet(now) {
+		s.pool.distrust(now)
+		s.askFailed(errClockSet)
+		return
+	}
 	if s.session.Wipes(c.identity) {
 		s.statements.Clear()
 	}

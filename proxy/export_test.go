@@ -1,6 +1,10 @@
 package proxy
 
-import "github.com/claimpool/claimpool/pool"
+import (
+	"time"
+
+	"github.com/claimpool/claimpool/pool"
+)
 
 // PoolStats adds up what all pools hold at this moment.
 func (p *Proxy) PoolStats() (sum pool.Stats) {
@@ -61,4 +65,23 @@ func (p *Proxy) Listeners() (n int) {
 		}
 	}
 	return n
+}
+
+// SetClock lets all server connections that are there see the machine's clock set forward.
+func (p *Proxy) SetClock(by time.Duration) {
+	for _, h := range p.hubs {
+		done := make(chan struct{})
+		if h.loop.Post(func() {
+			for _, sp := range h.pools {
+				sp.pool.CondemnIf(pool.Keep, func(m *pool.Server) bool {
+					s := m.Value.(*backend)
+					s.opened.wall = s.opened.wall.Add(-by)
+					return false
+				})
+			}
+			close(done)
+		}) {
+			<-done
+		}
+	}
 }

@@ -218,6 +218,7 @@ func (sp *sharedPool) opened(o *opened) {
 func (s *backend) plugIn(o *opened) error {
 	sp := s.pool
 	s.session, s.target, s.address, s.params = o.session, o.conn.Target, o.conn.Address, nil
+	s.opened = sp.hub.moment(sp.hub.loop.Now())
 	sp.hosts.version, sp.hosts.since = 0, time.Time{} // the hosts may have changed meanwhile: look again
 	s.session.Sessions = sp.pool.Config().Mode == pool.Session
 	_, none := sp.db.Dialect.(trusted.None) // elsewhere isolation: off is refused by the configuration, and does nothing here
