@@ -71,6 +71,7 @@ fuzz-protocol:
 bench:
 	sh scripts/setup.sh test
 	sh bench/run.sh
+	sh bench/run.sh -pgbouncer "$$(sh scripts/pgbouncer.sh)" -workloads simple,extended,prepared -clients 64
 
 clean:
 	rm -rf bin .cache
