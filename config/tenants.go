@@ -32,6 +32,15 @@ func (k *checker) tenants() {
 	if len(seen) == 0 && k.c.TenantClaim != "" {
 		k.wrong("tenant_claim", "is set, but no database has a tenant", "As in: databases: {app: {tenant: abc}}")
 	}
+	if k.c.TenantClaim != "" {
+		return
+	}
+	for _, r := range k.c.Rules {
+		if own := slices.DeleteFunc(slices.Sorted(maps.Values(seen)), func(name string) bool { return !r.matchesDatabase(name) }); r.takesTokens() && len(own) > 1 {
+			k.warn("tenant_claim", "is missing: a token that rule "+quote(r.Name)+" takes is good for the databases of several tenants: "+strings.Join(own, ", "),
+				"Name the claim that holds the tenant, or give each tenant a rule with issuers of its own.")
+		}
+	}
 }
 
 // Tenants gives the names of the databases that have a tenant, by tenant.

@@ -7,6 +7,20 @@ import (
 
 func TestCheckTenants(t *testing.T) {
 	dir := folder(t)
+	two := "{app: {hosts: h, tenant: abc}, b: {hosts: h, tenant: xyz}}\ntenants_by: user"
+	for _, tc := range []struct{ name, rules, want string }{
+		{"tokens for all", "[{name: people, method: jwt}]", `tenant_claim: is missing: a token that rule "people" takes is good for the databases of several tenants: app, b.`},
+		{"a rule for each", "[{method: jwt, databases: app}, {method: jwt, databases: b}]", ""},
+		{"no tokens", "[{method: reject}]", ""},
+	} {
+		got := check(t, dir, map[string]string{"rules": tc.rules, "databases": two})
+		if tc.want == "" && strings.Contains(got, "tenant") || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+		if got := check(t, dir, map[string]string{"rules": tc.rules, "databases": two + "\ntenant_claim: t"}); strings.Contains(got, "tenant") {
+			t.Errorf("%s, bound: %q", tc.name, got)
+		}
+	}
 	for _, tc := range []struct{ name, databases, want string }{
 		{"one", "{app: {hosts: h, tenant: abc}}\ntenants_by: user", ""},
 		{"by a claim", "{app: {hosts: h, tenant: abc}}\ntenant_claim: tenant_id", ""},
