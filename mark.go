@@ -1,6 +1,7 @@
 package claimpool
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -42,6 +43,8 @@ type Proof struct {
 	Issued time.Time // "iat"; zero means that nobody knows
 	Login  bool      // there is no token: the login is the proof, and as old as that
 	Marks  []Mark    // by each of them it can be revoked
+
+	Certificate []byte // SHA-256 of the one that the client has shown because its token is bound to it; nil: it is bound to none
 }
 
 // NewProof makes the proof of an identity. jti and sid may be empty; names are all names of the person at the issuer.
@@ -63,7 +66,7 @@ func NewProof(issuer, jti, sid string, issued time.Time, names ...string) Proof 
 	return p
 }
 
-// Equal reports whether two proofs are revoked by the same.
+// Equal reports whether two proofs are revoked by the same, and bound to the same.
 func (p *Proof) Equal(other *Proof) bool {
-	return p.ID == other.ID && p.Login == other.Login && p.Issued.Equal(other.Issued) && slices.Equal(p.Marks, other.Marks)
+	return bytes.Equal(p.Certificate, other.Certificate) && p.ID == other.ID && p.Login == other.Login && p.Issued.Equal(other.Issued) && slices.Equal(p.Marks, other.Marks)
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,9 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 	}
 	tok, err := x.rule.Contexts.Verify(x.req.Context)
 	if err != nil {
+		return nil, refusedToken(err)
+	}
+	if err := x.holds(tok); err != nil {
 		return nil, refusedToken(err)
 	}
 	return identityOf(tok, id.Method, id.Role), nil
@@ -55,6 +59,8 @@ func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret) (*cl
 		return nil, err
 	case tok.Issuer != id.Issuer || tok.Subject != id.Subject:
 		return nil, errors.New("it is another issuer's or subject's than the one before")
+	case tok.Certificate != nil && !bytes.Equal(tok.Certificate, id.Proof.Certificate):
+		return nil, errNotHolder
 	}
 	if byToken(id.Method) {
 		// The user name of the login was either of these two, or the token has given the role to neither.
@@ -66,7 +72,9 @@ func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret) (*cl
 			return nil, errors.Join(errors.New("it does not give the role of the one before"), err)
 		}
 	}
-	return identityOf(tok, id.Method, id.Role), nil
+	next := identityOf(tok, id.Method, id.Role)
+	next.Proof.Certificate = id.Proof.Certificate // the client has shown it
+	return next, nil
 }
 
 // renewer gives who verifies the fresh tokens of an identity.

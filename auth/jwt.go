@@ -39,6 +39,9 @@ func (x *exchange) token(raw []byte, m claimpool.Method) (*claimpool.Identity, e
 	if err != nil {
 		return nil, err
 	}
+	if err := x.holds(tok); err != nil {
+		return nil, err
+	}
 	role, err := tok.Role(x.req.User)
 	if err != nil {
 		return nil, err
@@ -50,5 +53,6 @@ func (x *exchange) token(raw []byte, m claimpool.Method) (*claimpool.Identity, e
 func identityOf(tok *token.Token, m claimpool.Method, role string) *claimpool.Identity {
 	id := claimpool.NewIdentity(m, tok.Issuer, tok.Subject, role, tok.Claims, tok.Fingerprint, tok.Expires)
 	id.Proof = tok.Proof
+	id.Proof.Certificate = tok.Certificate
 	return id
 }

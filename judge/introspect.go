@@ -139,11 +139,8 @@ func readIntrospection(body []byte) (claims []byte, end time.Time, err error) {
 	}
 	var kind string
 	if json.Unmarshal(members["token_type"], &kind) == nil && kind != "" && !strings.EqualFold(kind, "Bearer") {
-		// A token that is bound to a key (DPoP, RFC 9449; mTLS, RFC 8705) is not proved by having it.
+		// A token that is bound to a key (DPoP, RFC 9449) is not proved by having it. What "cnf" says, package token judges.
 		return nil, end, fmt.Errorf("%w as a bearer token: its type is %q", token.ErrInactive, kind)
-	}
-	if members["cnf"] != nil {
-		return nil, end, fmt.Errorf("%w as a bearer token: it is bound to a key (cnf)", token.ErrInactive)
 	}
 	var exp float64
 	if json.Unmarshal(members["exp"], &exp) == nil && exp > 0 && exp < 1<<37 {

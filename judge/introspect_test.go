@@ -85,7 +85,6 @@ func TestIntrospectionAnswers(t *testing.T) {
 		"active":                   {200, "application/json", `{"active":true}`, granted},
 		"a bearer token":           {200, "application/json", `{"active":true,"token_type":"bearer"}`, granted},
 		"not active":               {200, "application/json", `{"active":false,"sub":"u1"}`, denied},
-		"a token bound to a key":   {200, "application/json", `{"active":true,"cnf":{"jkt":"x"}}`, denied},
 		"a DPoP token":             {200, "application/json", `{"active":true,"token_type":"DPoP"}`, denied},
 		"active as text":           {200, "application/json", `{"active":"true"}`, noAnswer},
 		"active as a number":       {200, "application/json", `{"active":1}`, noAnswer},

@@ -22,7 +22,7 @@ var ErrInactive = errors.New("the issuer says that the token is not active")
 // it need not name itself, and there is no header and no signature.
 var asked = []func(r *Rules, p *parsed, now time.Time) *Refusal{
 	(*Rules).checkNotBefore, (*Rules).checkIssuedAt, (*Rules).checkLifetime,
-	(*Rules).checkAudience, (*Rules).checkSubject, (*Rules).checkRequired, (*Rules).checkConditions,
+	(*Rules).checkAudience, (*Rules).checkSubject, (*Rules).checkRequired, (*Rules).checkBound, (*Rules).checkConditions,
 }
 
 // ask has the issuer judge a token, and then judges the answer by the rules.

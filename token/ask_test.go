@@ -98,6 +98,7 @@ func TestIntrospectorRules(t *testing.T) {
 		"for others":          {answer: fmt.Sprintf(`{"sub":"alice","aud":"other","exp":%d}`, in(time.Minute)), want: token.WrongAudience},
 		"for nobody":          {answer: fmt.Sprintf(`{"sub":"alice","exp":%d}`, in(time.Minute)), want: token.WrongAudience},
 		"of nobody":           {answer: fmt.Sprintf(`{"aud":"claimpool","exp":%d}`, in(time.Minute)), want: token.MissingClaim},
+		"bound to a key":      {answer: fmt.Sprintf(`{"sub":"alice","aud":"claimpool","exp":%d,"cnf":{"jkt":"x"}}`, in(time.Minute)), want: token.Bound},
 		"of two":              {answer: fmt.Sprintf(`{"sub":"alice","Sub":"bob","aud":"claimpool","exp":%d}`, in(time.Minute)), want: token.KeysUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {

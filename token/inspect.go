@@ -22,6 +22,7 @@ type Report struct {
 
 	Checked  bool       // there are rules for the issuer, and everything was judged by them
 	Verified bool       // the signature is right; all else may still be wrong
+	Bound    bool       // only who has shown a certain certificate may bring it, see Token.Certificate
 	Role     string     // the role that Inspection.User would get; "" when there is none
 	Findings []*Refusal // every reason to refuse it, in the order of the checks; empty means that it is accepted
 }
@@ -103,6 +104,8 @@ func (rep *Report) describe(p *parsed, rules *Rules) {
 	rep.IssuedAt, _ = p.time("iat")
 	rep.NotBefore, _ = p.time("nbf")
 	rep.Expires, _ = p.time("exp")
+	certificate, _ := p.certificate()
+	rep.Bound = certificate != nil
 	if value, ok := get(p.claims, "aud"); ok {
 		rep.Audience, _ = texts(value)
 	}

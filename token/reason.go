@@ -27,6 +27,7 @@ const (
 	IssuedInFuture   Reason = "issued_in_future"  // "iat" is in the future
 	LifetimeTooLong  Reason = "lifetime_too_long" // valid for longer than the rules accept
 	WrongAudience    Reason = "wrong_audience"    // "aud" does not name us
+	Bound            Reason = "bound"             // to have it is no proof: it is bound to a key ("cnf")
 	ConditionFailed  Reason = "condition_failed"  // an expression of the configuration does not accept its claims
 	RoleNotAllowed   Reason = "role_not_allowed"  // the role rule does not give the role that was asked for
 	Revoked          Reason = "revoked"           // it, its session or its subject has been signed out
@@ -55,6 +56,7 @@ var advice = map[Reason]string{
 	IssuedInFuture:   "Compare the clocks of the issuer and of this machine; the leeway is for small differences.",
 	LifetimeTooLong:  "Ask the issuer for a shorter one, or raise max_lifetime.",
 	WrongAudience:    `Ask the issuer for a token for this service, or add the token's "aud" to the issuer's audience.`,
+	Bound:            "Connect with the certificate that the token is bound to (x5t#S256), or ask the issuer for a bearer token (without DPoP).",
 	ConditionFailed:  "Compare the claims with the issuer's conditions and context; a claim that may be absent needs has(claims.NAME).",
 	Revoked:          "Log in at the issuer again, for a new token.",
 	RoleNotAllowed:   "Connect with the user name that the token allows, or change the issuer's role rule.",

@@ -63,7 +63,7 @@ func (r *Rules) Check() error {
 // nil or a refusal. Verify stops at the first; Inspect asks them all.
 var checks = []func(r *Rules, p *parsed, now time.Time) *Refusal{
 	(*Rules).checkIssuer, (*Rules).checkExpiry, (*Rules).checkNotBefore, (*Rules).checkIssuedAt, (*Rules).checkLifetime,
-	(*Rules).checkAudience, (*Rules).checkSubject, (*Rules).checkRequired, (*Rules).checkConditions,
+	(*Rules).checkAudience, (*Rules).checkSubject, (*Rules).checkRequired, (*Rules).checkBound, (*Rules).checkConditions,
 }
 
 func (r *Rules) checkType(p *parsed) *Refusal {

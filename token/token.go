@@ -33,6 +33,10 @@ type Token struct {
 	// Proof is what the token can be revoked by, whatever the expression for the context has left of its claims.
 	Proof claimpool.Proof
 
+	// Certificate is the SHA-256 of the one certificate with which a client may bring the token (RFC 8705, section 3.1); nil: anybody may
+	// who has it.
+	Certificate []byte
+
 	rules    *Rules
 	verified []byte // the payload, for the role
 }

@@ -92,7 +92,9 @@ func (v *Verifier) token(p *parsed) (*Token, *Refusal) {
 		return nil, r
 	}
 	subject, _ := v.Rules.subject(p) // checked above
+	certificate, _ := p.certificate()
 	return &Token{
+		Certificate: certificate,
 		Issuer:      v.Rules.Issuer,
 		Subject:     subject,
 		Claims:      claims,

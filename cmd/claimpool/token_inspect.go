@@ -118,6 +118,9 @@ func verdict(w io.Writer, rep *token.Report, user string) error {
 	default:
 		fmt.Fprintln(w, "It would be accepted. Which role it gives depends on the user: see --user.")
 	}
+	if rep.Bound {
+		fmt.Fprintln(w, "It is bound to a certificate (cnf): only a client that shows this one in TLS may bring it.")
+	}
 	return nil
 }
 
