@@ -113,7 +113,7 @@ func attackContext(t *testing.T, start starter) {
 	}
 	for name, options := range map[string]string{"as an argument": "jwt.context=" + good, "by itself": good, "without a value": "-c " + good} {
 		p := f.startPassword(t, [2]string{"options", options}).password("app", "secret")
-		if got := p.gone(); got != "R E(22023 fatal) EOF" && got != "E(22023 fatal) EOF" {
+		if got := p.gone(); got != "R E(42601 fatal) EOF" && got != "E(42601 fatal) EOF" {
 			t.Errorf("%s: %s", name, got)
 		}
 	}

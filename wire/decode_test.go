@@ -101,6 +101,8 @@ func TestParseOptions(t *testing.T) {
 		{"equal sign in the value", "-c a=b=c", [][2]string{{"a", "b=c"}}},
 		{"value with a dash", "-c TimeZone=America/Port-au-Prince", [][2]string{{"TimeZone", "America/Port-au-Prince"}}},
 		{"Supabase's switch", "--jit=true", [][2]string{{"jit", "true"}}},
+		{"switches", "-e -S 7168 -fs -f h -S1", [][2]string{{"DateStyle", "euro"}, {"work_mem", "7168"}, {"enable_seqscan", "off"}, {"enable_hashjoin", "off"}, {"work_mem", "1"}}},
+		{"an end", "-c a=1 --", [][2]string{{"a", "1"}}},
 		{"same name twice stays in order", "-c a=1 -c a=2", [][2]string{{"a", "1"}, {"a", "2"}}},
 	}
 	for _, tt := range tests {
@@ -111,10 +113,10 @@ func TestParseOptions(t *testing.T) {
 			}
 		})
 	}
-	for _, in := range []string{"-c", "-c a", "-c =b", "--", "-", "--a", "a=b", "-f s", "-B 10", "-Ec a=b", `\`, "-c --a=b x"} {
+	for _, in := range []string{"-c", "-c a", "-c =b", "-- -c a=b", "-", "--a", "a=b", "-f", "-f x", "-f si", "-S", "-es", "-B 10", "-Ec a=b", `\`, "-c --a=b x"} {
 		t.Run("refused "+in, func(t *testing.T) {
 			got, err := wire.ParseOptions(in)
-			if err == nil || claimpool.AsError(err).Code != claimpool.CodeInvalidParameterValue {
+			if err == nil || claimpool.AsError(err).Code != claimpool.CodeSyntaxError {
 				t.Errorf("got %q, %v", got, err)
 			}
 		})

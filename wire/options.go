@@ -8,39 +8,71 @@ import (
 )
 
 // ParseOptions reads the start-up parameter "options", which is a command line for the server process, into the settings
-// that it makes, in order (libpq, connection parameter "options"):
+// that it makes, in order (libpq, connection parameter "options"; postgres, Options):
 //
 //	-c name=value   -cname=value   --name=value
+//	-e   -S work-mem   -f { s | i | o | b | t | n | m | h }
 //
 // White space parts the arguments, a backslash takes the next character as it is, and a '-' in the name of a long option
-// means '_'. Other switches of the server program are refused.
+// means '_'. "--" is the end. Other switches of the server program are refused, with PostgreSQL's 42601.
 func ParseOptions(s string) ([][2]string, error) {
 	var settings [][2]string
 	args := splitOptions(s)
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
-		var text string
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
 		switch {
-		case arg == "-c":
-			i++
-			if i == len(args) {
-				return nil, optionError("-c requires a value")
-			}
-			text = args[i]
-		case strings.HasPrefix(arg, "-c"):
-			text = arg[2:]
+		case arg == "--" && len(args) == 0:
+			return settings, nil
+		case arg == "-e":
+			settings = append(settings, [2]string{"DateStyle", "euro"})
+			continue
 		case strings.HasPrefix(arg, "--") && len(arg) > 2:
-			text = arg[2:]
-		default:
-			return nil, optionError(fmt.Sprintf("invalid command-line argument for server process: %s", shown(arg)))
+			arg = "-c" + arg[2:]
+		case len(arg) < 2 || arg[0] != '-' || strings.IndexByte("cSf", arg[1]) < 0:
+			return nil, notAnOption(arg)
+		case len(arg) == 2: // what it takes is the next argument
+			if len(args) == 0 {
+				return nil, optionError(arg + " requires a value")
+			}
+			arg, args = arg+args[0], args[1:]
 		}
-		name, value, ok := strings.Cut(text, "=")
-		if !ok || name == "" {
-			return nil, optionError(fmt.Sprintf("%q requires a value", shown(text)))
+		setting, err := switchSetting(arg[1], arg[2:])
+		if err != nil {
+			return nil, err
 		}
-		settings = append(settings, [2]string{strings.ReplaceAll(name, "-", "_"), value})
+		settings = append(settings, setting)
 	}
 	return settings, nil
+}
+
+// methods are what -f turns off.
+var methods = map[string]string{
+	"s": "enable_seqscan", "i": "enable_indexscan", "o": "enable_indexonlyscan", "b": "enable_bitmapscan", "t": "enable_tidscan",
+	"n": "enable_nestloop", "m": "enable_mergejoin", "h": "enable_hashjoin",
+}
+
+// switchSetting gives the setting that a switch with a value makes.
+func switchSetting(letter byte, text string) (kv [2]string, err error) {
+	switch letter {
+	case 'S':
+		return [2]string{"work_mem", text}, nil
+	case 'f':
+		name, ok := methods[text]
+		if !ok {
+			return kv, notAnOption("-f" + text)
+		}
+		return [2]string{name, "off"}, nil
+	}
+	name, value, ok := strings.Cut(text, "=")
+	if !ok || name == "" {
+		return kv, optionError(fmt.Sprintf("%q requires a value", shown(text)))
+	}
+	return [2]string{strings.ReplaceAll(name, "-", "_"), value}, nil
+}
+
+func notAnOption(arg string) error {
+	return optionError(fmt.Sprintf("invalid command-line argument for server process: %s", shown(arg)))
 }
 
 // splitOptions cuts a command line into arguments, as pg_split_opts does.
@@ -85,5 +117,5 @@ func shown(arg string) string {
 }
 
 func optionError(message string) error {
-	return &claimpool.Error{Code: claimpool.CodeInvalidParameterValue, Message: message}
+	return &claimpool.Error{Code: claimpool.CodeSyntaxError, Message: message}
 }
