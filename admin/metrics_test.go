@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	options "flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +226,64 @@ func TestHealthIsKept(t *testing.T) {
 	cancel() // whoever has asked leaves
 	if !h.isAlive(ctx) || asked != 2 {
 		t.Errorf("not alive, asked %d times", asked)
+	}
+}
+
+// TestMetricsThatPagesSpeakOf: alerts, the dashboard and the how-to name metrics and labels that there are.
+func TestMetricsThatPagesSpeakOf(t *testing.T) {
+	labels := map[string][]string{}
+	for _, m := range metrics {
+		labels[m.name] = append([]string{"job"}, m.labels...)
+		if m.kind == "histogram" {
+			labels[m.name+"_bucket"] = append([]string{"le"}, labels[m.name]...)
+		}
+	}
+	var board struct {
+		Panels []struct {
+			ID      int
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	const dashboard = "../deploy/grafana/claimpool.json"
+	data, err := os.ReadFile(dashboard)
+	if err == nil {
+		err = json.Unmarshal(data, &board)
+	}
+	if err != nil || len(board.Panels) < 10 {
+		t.Fatalf("%d panels: %v", len(board.Panels), err)
+	}
+	texts := map[string]string{}
+	for i, p := range board.Panels {
+		if p.ID != i+1 || p.Title == "" || len(p.Targets) == 0 {
+			t.Errorf("panel %d: %+v", i, p)
+		}
+		for _, target := range p.Targets {
+			texts[p.Title] += target.Expr + "\n"
+		}
+	}
+	page, err := os.ReadFile("../docs/howto/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts["the how-to"] = string(page)
+	found := 0
+	for where, text := range texts {
+		for _, m := range regexp.MustCompile(`(claimpool_[a-z_]*[a-z])(?:\{([^}\n]*)\})?`).FindAllStringSubmatch(text, -1) {
+			known, ok := labels[m[1]]
+			if !ok && m[1] != "claimpool_" {
+				t.Errorf("%s: there is no metric %s", where, m[1])
+			}
+			for _, label := range regexp.MustCompile(`([a-z_]+)=~?"`).FindAllStringSubmatch(m[2], -1) {
+				if !slices.Contains(known, label[1]) {
+					t.Errorf("%s: %s has no label %s", where, m[1], label[1])
+				}
+			}
+			found++
+		}
+	}
+	if found < 30 {
+		t.Errorf("%d metrics are named", found)
 	}
 }
 

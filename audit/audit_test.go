@@ -191,8 +191,15 @@ func TestAttackAuditFlood(t *testing.T) {
 		if err := s.Record(&claimpool.Event{Kind: claimpool.EventLogin}); (err != nil) != refuse {
 			t.Errorf("refuse %t, and full: %v", refuse, err)
 		}
+		if st := s.Stats(); st.Waiting != st.Queue || st.Queue != 100 || st.Failing {
+			t.Errorf("refuse %t, and full: %+v", refuse, st)
+		}
 		close(out.gate)
 		s.Close()
+		const all = 10_000 + 2 + 1 + 200 + 1
+		if st := s.Stats(); st.Written+st.Lost != all || st.Lost != s.Lost() || st.Waiting != 0 {
+			t.Errorf("refuse %t: %d events, and %+v", refuse, all, st)
+		}
 	}
 }
 
