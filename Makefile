@@ -17,7 +17,7 @@ test: lint
 	sh scripts/setup.sh test
 	PGTEST_REQUIRE=1 go test -race -parallel 4 -timeout 20m ./proxy ./database ./...
 	$(MAKE) driver-suites
-	$(MAKE) -C database/extension check-private
+	$(MAKE) -C database/extension check-private check-versions
 	$(MAKE) -C database/extension fuzz-extension FUZZ_RUNS=20000
 
 # pgx's and lib/pq's own tests through a proxy, in session and in transaction mode: what cannot pass stands in drivers/*.txt.
@@ -34,6 +34,8 @@ regression-suite:
 test-versions:
 	sh scripts/setup.sh versions
 	PGTEST_REQUIRE=1 PGTEST_VERSIONS=all go test -timeout 60m ./...
+	$(MAKE) -C database/extension check-private
+	$(MAKE) -C database/extension check-versions VERSIONS='16 17 18'
 
 # The attacks alone, on every supported version, with a table of who held: 12,000 hand-overs where they are hammered, a minute of
 # random SQL on each, and many simulated histories. VERSIONS=15,18 says on which versions; RESUME=1 goes on where the last run

@@ -3,14 +3,25 @@
 # programs, beside which the extension is put. As root it runs as the user postgres.
 #
 #   run.sh [PG_CONFIG]
+#   SERVER=FOLDER HEADERS=FOLDER run.sh [PG_CONFIG]
+#
+# The second form takes a server of another version, which has no PGXS of its own, and builds the extension for it:
+# pg_regress and psql are those of PG_CONFIG.
 #
 # With VALGRIND=1 the server runs in valgrind, and every error that has the extension in its stack is a failure.
 set -eu
 cd "$(dirname "$0")/.."
 config=${1:-pg_config}
+from=
 bin=$($config --bindir)
 lib=$($config --pkglibdir)
 share=$($config --sharedir)
+if [ -n "${SERVER:-}" ]; then
+	from=$(cd "$SERVER" && pwd)
+	bin=/bin
+	lib=/lib/postgresql
+	share=/share/postgresql
+fi
 work=$(mktemp -d)
 chmod 755 "$work"
 
@@ -30,12 +41,19 @@ trap stop EXIT INT TERM
 
 # A server finds its files from where its program lies.
 mkdir -p "$work$bin" "$work$lib" "$work$share/extension"
-cp "$bin/postgres" "$bin/initdb" "$bin/pg_ctl" "$work$bin/"
-for file in "$lib"/*; do ln -s "$file" "$work$lib/"; done
-for file in "$share"/*; do [ "$(basename "$file")" = extension ] || ln -s "$file" "$work$share/"; done
-for file in "$share"/extension/*; do ln -s "$file" "$work$share/extension/"; done
+cp "$from$bin/postgres" "$from$bin/initdb" "$from$bin/pg_ctl" "$work$bin/"
+if [ -n "$from" ]; then # with the libraries that it brings along
+	for file in "$from"/lib/*.so*; do ln -s "$file" "$work/lib/"; done
+fi
+for file in "$from$lib"/*; do ln -s "$file" "$work$lib/"; done
+for file in "$from$share"/*; do [ "$(basename "$file")" = extension ] || ln -s "$file" "$work$share/"; done
+for file in "$from$share"/extension/*; do ln -s "$file" "$work$share/extension/"; done
 rm -f "$work$lib/claimpool.so" "$work$share"/extension/claimpool*
-cp claimpool.so "$work$lib/"
+if [ -n "$from" ]; then
+	test/build.sh "$(cd "$HEADERS" && pwd)" "$work$lib/claimpool.so"
+else
+	cp claimpool.so "$work$lib/"
+fi
 cp claimpool.control claimpool--*.sql "$work$share/extension/"
 
 (cd / && $as "$work$bin/initdb" -D "$work/data" -A trust -U postgres >/dev/null)
