@@ -192,11 +192,13 @@ func (v value) of(args []string) string {
 
 // statement reads one command.
 func (p *parser) statement() (st *statement, err error) {
-	switch p.take("SHOW", "REVOKE", "RELOAD") {
+	switch p.take("SHOW", "REVOKE", "RELOAD", "KILL") {
 	case "SHOW":
 		st, err = p.show()
 	case "REVOKE":
 		st, err = p.revoke()
+	case "KILL":
+		st, err = p.kill()
 	case "RELOAD":
 		st = reload
 	default:

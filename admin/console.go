@@ -32,6 +32,9 @@ type Console struct {
 	Pools       Pools
 	Revocations Revocations
 	Running     Running
+	Roster      Roster
+	Settings    Settings
+	Meter       Meter
 	Audit       claimpool.Auditor
 	Log         *slog.Logger
 }
@@ -231,6 +234,11 @@ func (s *session) fail(err error) {
 	s.Log.Warn("request refused", claimpool.LogClient, s.Who.Client, claimpool.LogDB, s.Who.Database, claimpool.LogSQLState, string(e.Code),
 		claimpool.LogReason, e.Error())
 	s.out = wire.AppendError(s.out, "ERROR", e)
+}
+
+// notice tells the client something in front of its answer.
+func (s *session) notice(message string) {
+	s.out = wire.AppendNotice(s.out, &claimpool.Error{Code: claimpool.CodeSuccess, Message: message})
 }
 
 // ready says that the client may go on. Portals end with the transaction.

@@ -32,6 +32,7 @@ type desk struct {
 	lost   error // of the audit stream
 	end    context.CancelCauseFunc
 	over   chan string
+	killed string     // what was asked for last
 	mu     sync.Mutex // for events
 }
 
@@ -60,13 +61,54 @@ func (d *desk) Pools(context.Context) ([]admin.Pool, error) {
 // Reload is part of admin.Running.
 func (d *desk) Reload(string) error { return d.fail }
 
+// Clients is part of admin.Roster.
+func (d *desk) Clients(context.Context, int) ([]admin.Client, bool, error) {
+	id := claimpool.NewIdentity(claimpool.MethodJWT, "i", "ann", "r", claimpool.Claims(`{"secret": 1}`), nil, noon)
+	return []admin.Client{{Number: 7, Addr: "a:1", Database: "app", Role: "r", Identity: id, Doing: "idle", Login: noon, Idle: time.Minute}}, true, d.fail
+}
+
+// Servers is part of admin.Roster.
+func (d *desk) Servers(context.Context) ([]admin.Server, error) {
+	return []admin.Server{{PID: 9, Addr: "b:2", Database: "app", Role: "r", Doing: "active", Pinned: true, Client: 7, Born: noon}}, d.fail
+}
+
+// Kill is part of admin.Roster.
+func (d *desk) Kill(_ context.Context, number uint64, database, role string) (int, error) {
+	d.killed = fmt.Sprintf("%d %s/%s", number, database, role)
+	if number == 404 {
+		return 0, d.fail
+	}
+	return 2, d.fail
+}
+
+// Databases is part of admin.Settings.
+func (d *desk) Databases() []admin.Database { return []admin.Database{{Name: "app", Size: 3}} }
+
+// Settings is part of admin.Settings.
+func (d *desk) Settings() []admin.Setting {
+	return []admin.Setting{{Key: "limits.max_clients", Text: "10", Reload: true}}
+}
+
+// Measure is part of admin.Meter.
+func (d *desk) Measure(context.Context) (*admin.Measures, error) {
+	m := &admin.Measures{
+		Pools:  []admin.PoolMeasures{{Database: "app", Role: "r", Transactions: 4, Closed: map[string]uint64{"idle": 2, "old": 1}, Handovers: map[string]uint64{"switch": 5}}},
+		Logins: []admin.LoginMeasures{{Method: "jwt", Accepted: 1, Left: 2, Refused: map[string]uint64{"28": 3, "53": 1}}},
+	}
+	m.Pools[0].Held.Add(time.Millisecond)
+	m.Pools[0].Held.Add(3 * time.Millisecond)
+	return m, d.fail
+}
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
 // sit makes a console and a client of it that may steer.
 func sit(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, right: admin.Steer, over: make(chan string, 1)}
 	d.Console = &admin.Console{
 		Rights: func(*claimpool.Identity) admin.Right { return d.right }, Idle: func() time.Duration { return time.Hour }, Version: "1",
-		Pools: d, Revocations: d, Running: d, Audit: d, Log: slog.New(slog.DiscardHandler),
+		Pools: d, Revocations: d, Running: d, Roster: d, Settings: d, Meter: d, Audit: d, Log: slog.New(slog.DiscardHandler),
 	}
 	mine, its := net.Pipe()
 	d.conn = mine
@@ -143,7 +185,7 @@ func TestConsoleCommands(t *testing.T) {
 		{"show version ;; ", "T D(claimpool 1) C(SHOW) Z(I)"},
 		{"", "I Z(I)"},
 		{" ; ", "I Z(I)"},
-		{"SHOW POOLS", "T D(app\ufffd[2J,r,session,0,0,0,0,0,0,0,0,0,0,0) C(SHOW) Z(I)"},
+		{"SHOW POOLS", "T D(app\ufffd[2J,,r,session,0,0,0,0,0,0,0,0,0,0,0) C(SHOW) Z(I)"},
 		{"SHOW", "ERROR(42601 there is nothing of this name to show) Z(I)"},
 		{"SHOW SECRETS", "ERROR(42601 there is nothing of this name to show) Z(I)"},
 		{"SHOW VERSION POOLS", `ERROR(42601 syntax error at or near "POOLS") Z(I)`},
@@ -175,13 +217,27 @@ func TestConsoleCommands(t *testing.T) {
 		{"REVOKE HASH 'xyz'", "ERROR(22023 cannot revoke that) Z(I)"},
 		{"REVOKE SUB $1", "ERROR(42601 there is no parameter $1) Z(I)"},
 		{"DEALLOCATE nothing", "C(DEALLOCATE) Z(I)"},
+		{"SHOW CLIENTS", "N T D(7,a:1,app,,r,ann@i,jwt,idle,,2026-11-21 12:00:00+00,60,2026-11-21 12:00:00+00) C(SHOW) Z(I)"},
+		{"SHOW SERVERS", "T D(9,b:2,app,,r,active,t,7,,2026-11-21 12:00:00+00,0) C(SHOW) Z(I)"},
+		{"SHOW DATABASES", "T D(app,,,,,3,0,,) C(SHOW) Z(I)"},
+		{"SHOW CONFIG", "T D(limits.max_clients,10,t) C(SHOW) Z(I)"},
+		{"SHOW STATS", "T D(app,,r,4,4,2000,0,0,0,0,0,0,5,0,0,3) C(SHOW) Z(I)"},
+		{"SHOW LOGINS", "T D(jwt,1,4,2,0) C(SHOW) Z(I)"},
+		{"KILL", "ERROR(42601 KILL needs to know what) Z(I)"},
+		{"KILL app", "ERROR(42601 KILL needs to know what) Z(I)"},
+		{"KILL CLIENT", "ERROR(42601 CLIENT needs a value in single quotes) Z(I)"},
+		{"KILL CLIENT all", "ERROR(42704 there is no such client) Z(I)"},
+		{"KILL CLIENT 0", "ERROR(42704 there is no such client) Z(I)"},
+		{"KILL CLIENT -1", "ERROR(42601 CLIENT needs a value in single quotes) Z(I)"},
+		{"KILL DATABASE app", "ERROR(42601 DATABASE needs a value in single quotes) Z(I)"},
+		{"KILL DATABASE ''", "ERROR(42704 there is no such client) Z(I)"},
 	} {
 		if got := d.say(test.sql); got != test.want {
 			t.Errorf("%s\n got %s\nwant %s", test.sql, got, test.want)
 		}
 	}
-	if len(d.made) > 0 {
-		t.Errorf("revoked: %v", d.made)
+	if len(d.made) > 0 || d.killed != "" {
+		t.Errorf("revoked: %v, killed: %v", d.made, d.killed)
 	}
 	for _, name := range []string{"RELOAD", "REVOKE ISSUER", "SHOW POOLS"} {
 		if got := d.say("SHOW HELP"); !strings.Contains(got, name) {
@@ -193,7 +249,6 @@ func TestConsoleCommands(t *testing.T) {
 // TestConsoleRevokes: REVOKE makes the entries that the endpoint makes.
 func TestConsoleRevokes(t *testing.T) {
 	d := sit(t)
-	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	for sql, req := range map[string]revocation.Request{
 		"REVOKE SUB 'ann'": {Subject: "ann"},
 		"revoke sub 'ann' reason 'lost' issuer 'i' before '2026-11-21T12:00:00Z'": {Subject: "ann", Issuer: "i", Before: noon, Reason: "lost"},
@@ -219,6 +274,25 @@ func TestConsoleRevokes(t *testing.T) {
 	d.made = []revocation.Entry{{ID: 7, Kind: claimpool.MarkIssuer, Issuer: "i", Made: made, By: "me", Reason: "r"}}
 	if got := d.say("SHOW REVOCATIONS"); !strings.Contains(got, ",i,,,2026-11-21 11:00:00.00012+00,me,r) C(SHOW)") {
 		t.Error(got)
+	}
+}
+
+// TestConsoleKills: KILL names one client, a database, or one of its roles.
+func TestConsoleKills(t *testing.T) {
+	d := sit(t)
+	for sql, want := range map[string][2]string{
+		"KILL CLIENT 7": {"7 /", "T D(2) C(KILL) Z(I)"}, "kill client '8';": {"8 /", "T D(2) C(KILL) Z(I)"}, "KILL DATABASE 'a''b'": {"0 a'b/", "T D(2) C(KILL) Z(I)"},
+		"KILL DATABASE 'app' ROLE 'r'": {"0 app/r", "T D(2) C(KILL) Z(I)"}, "KILL CLIENT 404": {"404 /", "ERROR(42704 there is no such client) Z(I)"},
+	} {
+		if got := d.say(sql); got != want[1] || d.killed != want[0] {
+			t.Errorf("%s: %s, %s", sql, got, d.killed)
+		}
+	}
+	if events := strings.Join(d.heard(), "\n"); !strings.Contains(events, "KILL CLIENT 7, 2 ended: done") || !strings.Contains(events, `KILL DATABASE "app" "r", 2 ended: done`) || !strings.Contains(events, "404, 0 ended: there is no such client 42704") {
+		t.Error(events)
+	}
+	if got := d.ask(wire.AppendSync(wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "", "KILL CLIENT $1"), "", "", [][]byte{[]byte("9")}), "", 0))); got != "1 2 D(2) C(KILL) Z(I)" || d.killed != "9 /" {
+		t.Errorf("%s, %s", got, d.killed)
 	}
 }
 
@@ -271,8 +345,8 @@ func TestConsoleRecords(t *testing.T) {
 	if all := strings.Join(d.heard(), "\n"); strings.Contains(all, "hunter2") || strings.Count(all, "57P03") != 3 || strings.Count(all, "22023") != 1 {
 		t.Error(all)
 	}
-	d.Console.Pools, d.Console.Revocations, d.Console.Running = nil, nil, nil
-	for _, sql := range []string{"SHOW POOLS", "SHOW REVOCATIONS", "REVOKE SUB 'ann'", "RELOAD"} {
+	d.Console.Pools, d.Console.Revocations, d.Console.Running, d.Console.Roster, d.Console.Settings, d.Console.Meter = nil, nil, nil, nil, nil, nil
+	for _, sql := range []string{"SHOW POOLS", "SHOW CLIENTS", "SHOW SERVERS", "SHOW DATABASES", "SHOW CONFIG", "SHOW STATS", "SHOW LOGINS", "KILL CLIENT 7", "SHOW REVOCATIONS", "REVOKE SUB 'ann'", "RELOAD"} {
 		if got := d.say(sql); got != "ERROR(0A000 this proxy has nothing for this command) Z(I)" {
 			t.Errorf("%s: %s", sql, got)
 		}
@@ -334,7 +408,7 @@ func TestAttackConsoleReader(t *testing.T) {
 	}
 	d.right = admin.Read
 	denied := "ERROR(42501 permission denied for this command) Z(I)"
-	for _, sql := range []string{"REVOKE SUB 'ann'", "rEvOkE\tsub 'ann';", "RELOAD"} {
+	for _, sql := range []string{"REVOKE SUB 'ann'", "rEvOkE\tsub 'ann';", "RELOAD", "KILL CLIENT 7"} {
 		if got := d.say(sql); got != denied {
 			t.Errorf("%s: %s", sql, got)
 		}
@@ -350,7 +424,7 @@ func TestAttackConsoleReader(t *testing.T) {
 	if d.made != nil {
 		t.Errorf("revoked: %v", d.made)
 	}
-	if events := strings.Join(d.heard(), "\n"); strings.Count(events, "42501") != 4 || strings.Count(events, "42601") != 9 || strings.Contains(events, "done") {
+	if events := strings.Join(d.heard(), "\n"); strings.Count(events, "42501") != 5 || strings.Count(events, "42601") != 9 || strings.Contains(events, "done") {
 		t.Error(events)
 	}
 	d.right = admin.Nothing

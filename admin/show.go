@@ -23,7 +23,7 @@ var views = map[string]view{
 	"VERSION": {columns("version"), "what runs", func(_ context.Context, s *session) ([][]any, error) {
 		return [][]any{{"claimpool " + s.Version}}, nil
 	}},
-	"POOLS": {columns("database", "role", "mode", "cl_connected number", "cl_active number", "cl_waiting number", "maxwait_ms number", "sv_active number", "sv_idle number",
+	"POOLS": {columns("database", "target", "role", "mode", "cl_connected number", "cl_active number", "cl_waiting number", "maxwait_ms number", "sv_active number", "sv_idle number",
 		"sv_opening number", "sv_pinned number", "sv_unsure number", "size number", "reserve_size number"), "clients and servers of each pool at this moment", showPoolRows},
 	"REVOCATIONS": {columns("id number", "kind", "hash", "issuer", "sub", "before moment", "made moment", "by", "reason"), "who is signed out", showRevocations},
 }
@@ -33,7 +33,7 @@ func init() { // it shows all of them, itself included
 }
 
 // hintCommands is what there is, for whoever asks for something else.
-const hintCommands = "SHOW HELP lists the commands: SHOW …, REVOKE, RELOAD."
+const hintCommands = "SHOW HELP lists the commands: SHOW …, REVOKE, KILL, RELOAD."
 
 // show reads SHOW.
 func (p *parser) show() (*statement, error) {
@@ -63,6 +63,8 @@ func help() (rows [][]any) {
 		{"REVOKE HASH 'hex' [REASON 'text']", "revoke a token, by its hash in the audit stream"},
 		{"REVOKE SID 'sid' ISSUER 'iss' [REASON 'text']", "revoke the tokens of a session at the issuer"},
 		{"REVOKE ISSUER 'iss' [BEFORE 'time'] [REASON 'text']", "revoke everything that an issuer has issued"},
+		{"KILL CLIENT number", "end a client; SHOW CLIENTS has the numbers"},
+		{"KILL DATABASE 'name' [ROLE 'role']", "end all clients of a database, or of one of its roles"},
 		{"RELOAD", "read the configuration file again"},
 	} {
 		rows = append(rows, []any{c[0], "admin", c[1]})
@@ -74,7 +76,7 @@ func showPoolRows(ctx context.Context, s *session) (rows [][]any, err error) {
 	list, err := s.pools(ctx)
 	for i := range list {
 		p := &list[i]
-		rows = append(rows, []any{p.Database, p.Role, p.Mode, int64(p.Clients.Connected), int64(p.Clients.Active), int64(p.Clients.Waiting), p.Clients.LongestWait,
+		rows = append(rows, []any{p.Database, p.Target, p.Role, p.Mode, int64(p.Clients.Connected), int64(p.Clients.Active), int64(p.Clients.Waiting), p.Clients.LongestWait,
 			int64(p.Servers.Active), int64(p.Servers.Idle), int64(p.Servers.Opening), int64(p.Servers.Pinned), int64(p.Servers.Unsure),
 			int64(p.Limits.Size), int64(p.Limits.Reserve)})
 	}

@@ -85,6 +85,9 @@ func (s *Server) Idle() bool { return s.idle }
 // IdleFor is how long the connection had been idle when it was given out.
 func (s *Server) IdleFor(now time.Time) time.Duration { return now.Sub(s.freed) }
 
+// Born is when the connection was opened.
+func (s *Server) Born() time.Time { return s.born }
+
 // Servers gives all servers of the pool, in no order.
 func (p *Pool) Servers() iter.Seq[*Server] { return maps.Keys(p.all) }
 

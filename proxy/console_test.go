@@ -66,7 +66,7 @@ func startConsole(t *testing.T, change func(*consoled, *pgtest.ProxyOptions)) *c
 	}
 	f.plain = startPlain(t, func(o *pgtest.ProxyOptions) {
 		tokens := pgtest.JWTRule(t, o.Role, f.issuer)
-		tokens.TLS, tokens.Databases = auth.TLSAny, []string{"console", "postgres"}
+		tokens.TLS, tokens.Databases = auth.TLSAny, []string{"console"}
 		tokens.Users = []string{o.Role}
 		o.Rules = []auth.Rule{tokens, {Name: "trust", TLS: auth.TLSAny, Method: claimpool.MethodTrust}}
 		o.Revocations = f.set

@@ -83,7 +83,7 @@ func (s *service) serveConsole(ctx context.Context, g proxy.ConsoleGuest) string
 	c := admin.Console{
 		Rights:  func(id *claimpool.Identity) admin.Right { return s.steering.Load().of(id) },
 		Idle:    func() time.Duration { return s.steering.Load().idle },
-		Version: version, Pools: shownPools{s.proxy}, Running: s, Audit: s.audit.auditor(), Log: s.log,
+		Version: version, Pools: shownPools{s.proxy}, Running: s, Roster: roster{s.proxy}, Settings: s, Meter: s, Audit: s.audit.auditor(), Log: s.log,
 	}
 	if r := s.revocations; r != nil {
 		c.Revocations = r.table

@@ -63,7 +63,7 @@ func TestServeConsole(t *testing.T) {
 		t.Fatal("not in")
 	}
 	out, err := s.psql(p, "ops", "swordfish", "-c", "SHOW VERSION", "-c", "SHOW POOLS", "-c", "SHOW HELP;")
-	for _, part := range []string{"claimpool development", "app      | " + s.role + " | transaction |", "(1 row)", "REVOKE SUB 'sub'"} {
+	for _, part := range []string{"claimpool development", "app      |        | " + s.role + " | transaction |", "(1 row)", "REVOKE SUB 'sub'"} {
 		if err != nil || !strings.Contains(out, part) {
 			t.Errorf("no %q in (%v)\n%s", part, err, out)
 		}
@@ -87,6 +87,16 @@ func TestServeConsole(t *testing.T) {
 			if err != nil || database != "app" || size != 2 {
 				t.Errorf("%v: %v %v", mode, pools, err)
 			}
+		}
+	}
+	out, err = s.psql(p, "ops", "swordfish", "-At", "-c", "SHOW CLIENTS", "-c", "SHOW SERVERS", "-c", "SHOW DATABASES", "-c", "SHOW CONFIG", "-c", "SHOW STATS", "-c", "SHOW LOGINS")
+	for _, part := range []string{
+		"|app||" + s.role + "|someone@https://issuer.test|jwt|idle|", "|claimpool||ops|ops|scram-sha-256|console|", "|" + s.cluster.Address() + "|app||" + s.role + "|idle|f||",
+		"app|" + s.cluster.Address() + "|" + s.database + "|" + s.role + "|transaction|2|0|sql|any", "databases.app.pool.size|2|t", "loops|0|f", "databases.app.password|file|t",
+		"app||" + s.role + "|1|", "\njwt|6|0|0|",
+	} {
+		if err != nil || !strings.Contains(out, part) {
+			t.Errorf("no %q in (%v)\n%s", part, err, out)
 		}
 	}
 	c, err := s.steer(p, s.role, s.issuer.Mint("ann", nil), pgx.QueryExecModeCacheStatement)
