@@ -177,3 +177,21 @@ func TestLargeMessages(t *testing.T) {
 		t.Errorf("a long query was answered with %s", got)
 	}
 }
+
+// TestMostArguments: a statement may have 65,535 arguments, with a name, which follows its client, and without.
+func TestMostArguments(t *testing.T) {
+	const most = 1<<16 - 1
+	types, values := make([]uint32, most), make([][]byte, most)
+	for i := range most {
+		types[i], values[i] = 25, []byte("text") // pg_catalog.text
+	}
+	f := startPlain(t, poolOf(1))
+	p, other := f.login(t), f.login(t)
+	for _, name := range []string{"", "many"} {
+		p.tell(parsed, wire.AppendSync(wire.AppendParse(nil, name, fmt.Sprintf("select $%d", most), types...)))
+		for range 2 {
+			other.expect("DISCARD ALL", "C(DISCARD ALL) Z(I)")
+			p.tell("2 D(text) C(SELECT 1) Z(I)", wire.AppendSync(wire.AppendExecute(wire.AppendBind(nil, "", name, values), "", 0)))
+		}
+	}
+}
