@@ -90,3 +90,38 @@ func TestTimeoutsOfTheGone(t *testing.T) {
 		})
 	}
 }
+
+// TestTimeoutsOfLogins: a login waits for a database server that does not answer until the first of two limits has passed, and is told so;
+// one that waits for its client ends without a word.
+func TestTimeoutsOfLogins(t *testing.T) {
+	t.Parallel() // it waits
+	for name, test := range map[string]struct {
+		login, connect time.Duration
+		want, log      string
+	}{
+		"login_timeout":   {300 * time.Millisecond, time.Minute, "57P03", "no database server answered in time"},
+		"connect_timeout": {patience, 300 * time.Millisecond, "08006", "could not log in to the database server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := startFake(t)
+			fake.misbehave(hang, nil)
+			f := startBefore(t, fake, func(o *pgtest.ProxyOptions) {
+				limits(func(l *proxy.Limits) { l.LoginTimeout = test.login })(o)
+				o.Server.ConnectTimeout = test.connect
+			})
+			if got := f.dial(t).start(wire.Version30, f.role).answer(); got != "E("+test.want+" fatal) EOF" {
+				t.Errorf("told %s", got)
+			}
+			if !strings.Contains(f.Log.String(), test.log) {
+				t.Errorf("the log does not say %q", test.log)
+			}
+		})
+	}
+	f := startPlain(t, limits(func(l *proxy.Limits) { l.LoginTimeout = 300 * time.Millisecond }))
+	p := f.dial(t)
+	p.send([]byte{0, 0, 0})
+	if got := p.gone(); got != "EOF" {
+		t.Errorf("a silent stranger was told %s", got)
+	}
+}

@@ -42,7 +42,7 @@ func TestSettingsFollowInEverySpelling(t *testing.T) {
 		hold.ask("BEGIN")
 		again := p.ask(test.show)
 		hold.ask("COMMIT")
-		if want := "T D("+test.want+") C(SHOW) Z(I)"; other != want || again != want {
+		if want := "T D(" + test.want + ") C(SHOW) Z(I)"; other != want || again != want {
 			t.Errorf("%s (%s): %s and %s, want %s", test.set, got, other, again, test.want)
 		}
 		p.leave()
