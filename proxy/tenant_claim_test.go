@@ -28,7 +28,7 @@ func startHouses(t *testing.T) *houses {
 	role, password := c.NewRole(t)
 	h := &houses{issuer: pgtest.NewIssuer(t, "https://id.example.com"), role: role}
 	tokens := pgtest.JWTRule(t, role, h.issuer)
-	tokens.Databases, tokens.Users = []string{"abc", "shared"}, []string{role, "ann"}
+	tokens.Databases, tokens.Users = []string{"abc", "shared", "console"}, []string{role, "ann"}
 	seven := tokens
 	seven.Name, seven.Databases = "of seven", []string{"shop7"}
 	app := scramRule(t, nil, "app")
@@ -55,6 +55,7 @@ func startHouses(t *testing.T) *houses {
 		cfg.Databases[name] = choice(cfg.Databases["abc"], way(db))
 		cfg.Databases[name].Name = name
 	}
+	cfg.Console = &proxy.Console{Database: "console", Admits: func(*claimpool.Identity) bool { return false }}
 	h.Reload(cfg)
 	return h
 }
@@ -120,6 +121,9 @@ func TestTenantClaim(t *testing.T) {
 	}
 	if got, _ := h.login(t, "abc", "app", "correct", "localhost"); got != "abc" {
 		t.Errorf("who has no token: %s", got)
+	}
+	if got, _ := h.login(t, "console", "ann", h.token("abc"), "localhost"); got != "42501" {
+		t.Errorf("at the console, which is for others: %s", got)
 	}
 }
 
