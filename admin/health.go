@@ -56,12 +56,18 @@ func tellHealth(w http.ResponseWriter, ok bool) {
 	io.WriteString(w, text)
 }
 
-// Monitored puts what programs look at beside the endpoint for administrators.
+// Monitored puts what programs look at beside the endpoint for administrators. Whatever else is asked for, in whatever spelling, is theirs.
 func Monitored(administrators, metrics, health http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/", administrators)
-	mux.Handle("GET /metrics", metrics)
-	mux.Handle("GET /healthz", health)
-	mux.Handle("GET /readyz", health)
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := administrators
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			switch r.URL.Path {
+			case "/metrics":
+				h = metrics
+			case "/healthz", "/readyz":
+				h = health
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -156,6 +156,7 @@ func TestAttackMetricsWithoutToken(t *testing.T) {
 		{"GET", "/metrics", metricToken, 200}, {"POST", "/metrics", metricToken, 401}, {"GET", "/metrics/", metricToken, 401},
 		{"GET", "/pools", metricToken, 401}, {"GET", "/revocations", metricToken, 401}, {"POST", "/revocations", metricToken, 401},
 		{"GET", "/metrics", "", 401}, {"GET", "/healthz", "", 200}, {"GET", "/readyz", "", 503}, {"POST", "/healthz", "", 401}, {"GET", "/", "", 401},
+		{"GET", "//pools", "", 401}, {"GET", "/metrics/../pools", metricToken, 401}, {"GET", "/healthz/../pools", "", 401}, {"GET", "//metrics", "", 401},
 	} {
 		r := httptest.NewRequest(test.method, test.path, nil)
 		r.Header.Set("Authorization", "Bearer "+test.bearer)
