@@ -40,6 +40,9 @@ func (s *session) parse(sql string) (*statement, error) {
 		st, err = p.statement()
 	}
 	if err != nil {
+		if over := s.rest(); over != nil {
+			return nil, over
+		}
 		if lost := s.record("a command that is none", claimpool.AsError(err).Code, ""); lost != nil {
 			return nil, lost
 		}

@@ -504,6 +504,16 @@ func TestAttackConsoleMessages(t *testing.T) {
 	if got := d.ask(many, wire.AppendSync(nil)); !strings.HasSuffix(got, "1 ERROR(54000 too many prepared statements in the console) Z(I)") {
 		t.Error(got)
 	}
+	d = sit(t)
+	d.made = make([]revocation.Entry, 9_000)
+	many = wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "s", "SHOW REVOCATIONS"), "p0", "s", nil), "p0", 1)
+	d.ask(wire.AppendSync(wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "", "BEGIN"), "", "", nil), "", 0)))
+	for i := range 3 {
+		many = wire.AppendExecute(wire.AppendBind(many, fmt.Sprint(i), "s", nil), fmt.Sprint(i), 1)
+	}
+	if got := d.ask(many, wire.AppendSync(nil)); strings.Count(got, " s ") != 2 || !strings.HasSuffix(got, "2 ERROR(54000 too many prepared statements in the console) Z(T)") {
+		t.Error(got)
+	}
 	synctest.Test(t, func(t *testing.T) { // in its own time
 		d := sit(t)
 		d.send(wire.AppendQuery(nil, "SHOW VERSION")[:8])

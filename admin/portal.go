@@ -162,6 +162,16 @@ func (s *session) describe(kind byte, name string) error {
 	return nil
 }
 
+// maxKept is how many rows the portals of one client may hold: who fetches in pieces does so in one of them.
+const maxKept = 2 * maxShownClients
+
+func (s *session) kept() (n int) {
+	for _, p := range s.portals {
+		n += len(p.rows)
+	}
+	return n
+}
+
 // execute gives the next rows of a portal. The command runs at the first time.
 func (s *session) execute(name string, most int) (refused, broken error) {
 	p, err := s.portal(name)
@@ -177,6 +187,10 @@ func (s *session) execute(name string, most int) (refused, broken error) {
 		p.begun = true
 		if p.rows, err = s.do(st, p.args); err != nil {
 			return err, nil
+		}
+		if s.kept() > maxKept {
+			p.rows = nil
+			return errTooMany, nil
 		}
 	}
 	n := len(p.rows)

@@ -146,6 +146,17 @@ func TestConsoleAboveTheLimit(t *testing.T) {
 	}
 }
 
+// TestConsoleHoldsNoLoginSlot: who sits in the console does not keep others from logging in.
+func TestConsoleHoldsNoLoginSlot(t *testing.T) {
+	t.Parallel()
+	f := startConsole(t, func(_ *consoled, o *pgtest.ProxyOptions) {
+		o.Limits = proxy.Limits{MaxClients: 100, MaxLogins: 1, LoginTimeout: patience}
+	})
+	f.steer(t, "ann", nil).ready()
+	f.steer(t, "rea", nil).ready()
+	f.dial(t).start(wire.Version30, "anybody").ready().expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+}
+
 // TestConsoleEndsIdle: limits.idle_timeout is for the console, too.
 func TestConsoleEndsIdle(t *testing.T) {
 	t.Parallel()
