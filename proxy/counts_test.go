@@ -94,24 +94,17 @@ func TestCountsOfHandovers(t *testing.T) {
 // TestCountsOfRefusals: who waits, is refused, sent away, or goes by himself is counted with the class of what he was told.
 func TestCountsOfRefusals(t *testing.T) {
 	t.Parallel()
-	f, holder := full(t, func(o *pgtest.ProxyOptions) {
-		o.Pool.QueueLength, o.Pool.QueueWait = 1, 50*time.Millisecond
-		limits(func(l *proxy.Limits) { l.TransactionIdleTimeout = 2 * time.Second })(o)
-	})
+	f, holder := full(t, func(o *pgtest.ProxyOptions) { o.Pool.QueueWait = 50 * time.Millisecond })
 	first, second := f.login(t), f.login(t)
-	first.query("SELECT 1")
-	f.awaitWaiting(t, 1)
-	second.query("SELECT 1") // no place in the queue, or the first has lost its own by now
 	for _, p := range []*peer{first, second} {
-		if got := p.answer(); got != "E(53300) Z(I)" {
-			t.Errorf("told %s", got)
-		}
+		p.expect("SELECT 1", "E(53300) Z(I)")
 	}
 	f.dial(t).Close()
 	if got := f.dial(t).start(wire.Version30, f.role, [2]string{"replication", "perhaps"}).answer(); got != "E(22023 fatal) EOF" {
 		t.Errorf("told %s", got)
 	}
-	if got := holder.gone(); got != "E(25P03 fatal) EOF" {
+	second.send([]byte("no message at all"))
+	if got := second.gone(); got != "E(08P01 fatal) EOF" {
 		t.Errorf("told %s", got)
 	}
 	var st *proxy.Stats
@@ -120,10 +113,10 @@ func TestCountsOfRefusals(t *testing.T) {
 		if st, err = f.Stats(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return st.Logins[""].Left == 1 && st.Logins[claimpool.MethodTrust].Accepted == 3 && st.CutOff["25"] == 1
+		return st.Logins[""].Left == 1 && st.Logins[claimpool.MethodTrust].Accepted == 3 && st.CutOff["08"] == 1 && st.Clients == 2
 	})
 	p := st.Pools[0]
-	if st.Refused["53"] != 2 || len(st.Refused) != 1 || len(st.CutOff) != 1 || p.Pool.Refused+p.Pool.TimedOut != 2 || st.Dropped != 0 || st.Clients != 2 {
+	if st.Refused["53"] != 2 || len(st.Refused) != 1 || len(st.CutOff) != 1 || p.Pool.Refused != 0 || p.Pool.TimedOut != 2 || st.Dropped != 0 {
 		t.Errorf("%+v %+v", st, p)
 	}
 	if l := st.Logins[claimpool.MethodTrust]; l.Refused["22"] != 1 || len(l.Refused) != 1 || l.Took.Sum <= 0 {
@@ -132,4 +125,5 @@ func TestCountsOfRefusals(t *testing.T) {
 	if p.Counts.Waits.Sum != 0 {
 		t.Errorf("nobody has waited with success: %+v", p.Counts.Waits)
 	}
+	holder.expect("ROLLBACK", "C(ROLLBACK) Z(I)")
 }
