@@ -60,21 +60,11 @@ func (s *session) do(st *statement, args []string) ([][]any, error) {
 	if err := s.rest(); err != nil {
 		return nil, err
 	}
-	if right := s.Rights(s.Who.Identity); right < st.right {
-		err := &claimpool.Error{
-			Code: claimpool.CodeInsufficientPrivileges, Message: "permission denied for this command", Hint: "It is for those whom console.admins names.",
-		}
-		if lost := s.record(st.name, err.Code, err.Message); lost != nil {
+	if refused := s.mayNot(st); refused != nil {
+		if lost := s.record(st.name, refused.Code, refused.Message); lost != nil {
 			return nil, lost
 		}
-		return nil, err
-	}
-	steers := st.right > Read
-	if steers && s.status != wire.StatusIdle {
-		return nil, &claimpool.Error{
-			Code: claimpool.CodeActiveTransaction, Message: "this command cannot run inside a transaction block",
-			Hint: "It takes effect at once and cannot be rolled back: turn autocommit on.",
-		}
+		return nil, refused
 	}
 	if err := s.record(st.name, "", ""); err != nil {
 		return nil, err
@@ -86,12 +76,28 @@ func (s *session) do(st *statement, args []string) ([][]any, error) {
 	case err != nil:
 		e := claimpool.AsError(err)
 		s.record(strings.TrimSpace(st.name+" "+a.said), e.Code, e.Message) // it has failed already
-	case steers:
+	case st.right > Read:
 		s.Log.Info("command of an administrator", claimpool.LogClient, s.Who.Client, claimpool.LogIdentity, s.Who.Identity,
 			claimpool.LogReason, st.name+" "+a.said)
 		s.record(strings.TrimSpace(st.name+" "+a.said)+": done", "", "") // it is done already
 	}
 	return a.rows, err
+}
+
+// mayNot says why a command is not carried out now; nil when it is.
+func (s *session) mayNot(st *statement) *claimpool.Error {
+	switch {
+	case s.Rights(s.Who.Identity) < st.right:
+		return &claimpool.Error{
+			Code: claimpool.CodeInsufficientPrivileges, Message: "permission denied for this command", Hint: "It is for those whom console.admins names.",
+		}
+	case st.right > Read && s.status != wire.StatusIdle:
+		return &claimpool.Error{
+			Code: claimpool.CodeActiveTransaction, Message: "this command cannot run inside a transaction block",
+			Hint: "It takes effect at once and cannot be rolled back: turn autocommit on.",
+		}
+	}
+	return nil
 }
 
 // rest keeps one client from asking without a pause.
@@ -157,8 +163,13 @@ func (p *parser) take(words ...string) string {
 	return w
 }
 
-// value reads a string, or a parameter.
+// value reads a string, or a parameter. Some drivers put what they have quoted into parentheses.
 func (p *parser) value(behind string) (value, error) {
+	if len(p.tokens) > 2 && p.tokens[0].is("(") && p.tokens[1].kind == quoted && p.tokens[2].is(")") {
+		v := value{text: p.tokens[1].text}
+		p.tokens = p.tokens[3:]
+		return v, nil
+	}
 	if len(p.tokens) == 0 || p.tokens[0].kind != quoted && p.tokens[0].kind != param {
 		return value{}, syntax(fmt.Sprintf("%s needs a value in single quotes", behind), "As in "+behind+" 'value', where two quotes stand for one.")
 	}

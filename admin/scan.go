@@ -24,6 +24,9 @@ const (
 	sign                    // one other character
 )
 
+// is reports whether a token is one sign.
+func (t token) is(s string) bool { return t.kind == sign && t.text == s }
+
 // maxParams is how many parameters a command may have: no command has use for more.
 const maxParams = 10
 
