@@ -154,6 +154,8 @@ func (s *backend) take(b []byte) int {
 	case s.replies.Temporary():
 		s.retire(pool.SessionOver)
 		return len(b)
+	case s.client == nil && s.state == handingOver && s.pool.pool.Config().Mode == pool.Session && !s.session.Unisolated:
+		s.cleanUp(s.pool.hub.scratch[:0], nil, true) // its client has left meanwhile, perhaps behind a long session
 	case s.state == rollingBack || s.client == nil:
 		s.release(s.pool.hub.loop.Now())
 	case s.state == asking:

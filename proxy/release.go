@@ -87,6 +87,7 @@ func (s *backend) abandoned(c *client, now time.Time) {
 // cleanUp asks what has to be asked before the server goes back to the pool: behind a session, whether it can be like a new one.
 func (s *backend) cleanUp(b []byte, steps trusted.Steps, session bool) {
 	if session && !s.session.Unisolated {
+		s.session.Soil() // the question takes settings away, the context among them
 		b, steps = trusted.AskTemporary(b, steps)
 	}
 	s.pool.hub.scratch = b

@@ -43,3 +43,30 @@ func TestSessionsMakeTheirTemporarySchema(t *testing.T) {
 		t.Errorf("%d servers were closed", got)
 	}
 }
+
+// TestSessionOverDuringARenewal: the same for a session that ends while its context is put on again.
+func TestSessionOverDuringARenewal(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		f, v := behindValve(t, start, inMode(pool.Session, 1))
+		for i, does := range []string{"CREATE TEMP TABLE mine (x int)", "SELECT 1"} {
+			p := f.raw(t, "t1")
+			p.ask(does)
+			p.expect("RESET ALL", "C(RESET) Z(I)") // the next request needs a context
+			v.Shut()
+			p.query("SELECT 1")
+			soon(t, "the context is put on", func() bool { return len(v.Kept()) > 0 })
+			p.Close()
+			soon(t, "the client has left", func() bool { return f.Clients() == 0 })
+			v.Open()
+			next := f.raw(t, "t1")
+			if got := next.one("SELECT pg_my_temp_schema()::text || coalesce(to_regclass('mine')::text, '')"); got != "0" {
+				t.Errorf("behind %s the next session finds %s", does, got)
+			}
+			next.leave()
+			soon(t, "it has left, too", func() bool { st := f.PoolStats(); return st.Leased+st.Opening == 0 })
+			if st := f.PoolStats(); st.Closed[pool.SessionOver] != 1 || st.Opened != 2 {
+				t.Errorf("%d: %d server connections were opened, %d closed", i, st.Opened, st.Closed[pool.SessionOver])
+			}
+		}
+	})
+}

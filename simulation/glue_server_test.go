@@ -138,6 +138,8 @@ func (s *backend) take(b []byte) int {
 	case s.replies.Temporary():
 		s.remove(pool.SessionOver)
 		return len(b)
+	case s.client == nil && s.state == handingOver && s.w.sessions():
+		s.cleanUp(nil, nil)
 	case s.state == rollingBack || s.client == nil:
 		s.release()
 	default:
@@ -366,6 +368,7 @@ func (s *backend) abandoned(c *client) {
 
 func (s *backend) cleanUp(b []byte, steps trusted.Steps) {
 	if s.w.sessions() {
+		s.soil()
 		b, steps = trusted.AskTemporary(b, steps)
 	}
 	s.ask(rollingBack, b, steps, rollbackTimeout)
