@@ -121,8 +121,9 @@ func TestStatementMode(t *testing.T) {
 
 // TestSessionMode: a client keeps its server and all that it has made there, and nothing of it is left for the next one.
 func TestSessionMode(t *testing.T) {
+	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
-		o.Pool.Mode, o.Pool.Size, o.Pool.QueueWait = pool.Session, 1, 100*time.Millisecond
+		o.Pool.Mode, o.Pool.Size, o.Pool.QueueWait = pool.Session, 1, 3*time.Second // longer than opening a server takes on a busy machine
 	})
 	p := f.login(t)
 	p.expect("CREATE TEMP TABLE mine AS SELECT 7 AS n; SET statement_timeout = '7s'; SELECT pg_advisory_lock(7); LISTEN seven; PREPARE seven AS SELECT 7",
