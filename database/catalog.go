@@ -33,11 +33,14 @@ select pg_get_userbyid(nspowner)::text, array(select nspname || '.' || proname f
        where pronamespace = n.oid and pg_get_userbyid(proowner) = 'claimpool_owner')
 from pg_namespace n where nspname = $1`
 
-// given comes before each question: the roles of the pools, the schema of jwt(), and the object ids of what is ours.
+// given comes before each question: the roles of the pools, the schema of jwt(), the object ids of what is ours, and which of
+// request.jwt.* everybody may set: under the extension's claimpool.request_claims all but request.jwt.claims.
 const given = `
 with given (roles, api) as (select $1::text[], $2::name),
      ours (owner, schema) as (select o.oid, n.oid from pg_roles o, pg_namespace n where o.rolname = 'claimpool_owner' and n.nspname = 'claimpool'),
-     pool as (select r.* from pg_roles r, given where r.rolname::text = any (roles))
+     pool as (select r.* from pg_roles r, given where r.rolname::text = any (roles)),
+     settable (rest) as (select case when exists (select from pg_settings where name = 'claimpool.request_claims' and setting = 'on'
+         and context = 'postmaster') then '(?!claims'')' else '' end)
 `
 
 // everywhere is asked in both dialects. Each row of each answer is one problem, told in words.
@@ -102,14 +105,14 @@ var everywhere = []string{
 	from ours, pg_namespace n, aclexplode(nspacl) a
 	where nspname in ('auth', 'request', 'claimpool_vault', 'claimpool_ticket', 'claimpool_lookup', 'claimpool_revocation', 'claimpool_audit') and nspowner = owner and a.privilege_type = 'CREATE' and grantee <> owner`,
 
-	// Every client may set request.jwt.claims: who decides by it lets everybody choose who he is.
+	// Every client may set request.jwt.claims, unless the extension says otherwise: who decides by it lets everybody choose who he is.
 	`select format('policy %I on %s reads request.jwt.*, which every client may set: use jwt(), or request.setting() of the pack postgrest',
-		polname, polrelid::regclass) from pg_policy
-	where concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) ~* 'current_setting\(.?request\.jwt\.'
+		polname, polrelid::regclass) from pg_policy, settable
+	where concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) ~* ('current_setting\(.?request\.jwt\.' || rest)
 	order by 1`,
-	`select format('function %s reads request.jwt.*, which every client may set: no policy may rely on it', oid::regprocedure) from pg_proc
+	`select format('function %s reads request.jwt.*, which every client may set: no policy may rely on it', oid::regprocedure) from pg_proc, settable
 	where prokind in ('f', 'p') and pronamespace <> 'pg_catalog'::regnamespace
-	and coalesce(pg_get_function_sqlbody(oid), prosrc) ~* 'current_setting\s*\(\s*.?request\.jwt\.' order by 1`,
+	and coalesce(pg_get_function_sqlbody(oid), prosrc) ~* ('current_setting\s*\(\s*.?request\.jwt\.' || rest) order by 1`,
 
 	// PostgreSQL calls an IMMUTABLE function when it plans, and a plan outlives an identity.
 	`select format('function %s reads claims and is IMMUTABLE: a plan may keep the answer that it gave to somebody else; declare it STABLE', oid::regprocedure)

@@ -257,16 +257,22 @@ func TestPacksTakeNothingOver(t *testing.T) {
 	c.Exec(t, "postgres", "drop schema auth") // which is still there
 }
 
+// installExtension makes the extension's objects. The harness cannot use CREATE EXTENSION, so the catalog is told by hand what that would
+// have told it.
+func installExtension(t *testing.T, n *pgtest.Native, db string) {
+	t.Helper()
+	n.Install(t, db)
+	n.Exec(t, db, `set allow_system_table_mods = on; insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+		values (16000, 'claimpool', 10, 'public'::regnamespace, false, '1.0')`)
+}
+
 // With the extension, packs are all that is installed, and they read its jwt().
 func TestPacksOnTheExtension(t *testing.T) {
 	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
 		n := pgtest.StartNative(t, inst)
 		db, issuer := n.NewDatabase(t), pgtest.NewIssuer(t, "https://issuer.test")
 		role, password := n.NewRole(t)
-		n.Install(t, db)
-		// The harness cannot use CREATE EXTENSION, so the catalog is told by hand what that would have told it.
-		n.Exec(t, db, `set allow_system_table_mods = on; insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
-			values (16000, 'claimpool', 10, 'public'::regnamespace, false, '1.0')`)
+		installExtension(t, n, db)
 		conn := n.Connect(t, db, cluster.Superuser, "")
 		if _, err := database.PlanInstall(t.Context(), conn, database.Options{}); err == nil || !strings.Contains(err.Error(), "extension") {
 			t.Errorf("the SQL dialect over the extension: %v", err)
@@ -316,6 +322,25 @@ func TestPacksOnTheExtension(t *testing.T) {
 		run(t, conn)(database.PlanRemove(t.Context(), conn))
 		if s := status(t, conn); s.Extension != "1.0" || len(s.Packs) != 0 {
 			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+// Under the extension's claimpool.request_claims nobody can set request.jwt.claims, so that policies may read it; the names of
+// older versions anybody can.
+func TestRequestClaimsOfTheExtension(t *testing.T) {
+	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
+		n := pgtest.StartNative(t, inst, pgtest.WithSetting("claimpool.request_claims", "on"))
+		db := n.NewDatabase(t)
+		installExtension(t, n, db)
+		n.Exec(t, db, table+`;
+			create policy good on note using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
+			create policy bad on note using (owner = current_setting('request.jwt.claim.sub', true));
+			create function good() returns text stable language sql return current_setting('request.jwt.claims');
+			create function worse() returns text stable language sql return current_setting('request.jwt.claims.x', true)`)
+		got := status(t, n.Connect(t, db, cluster.Superuser, "")).Problems
+		if len(got) != 2 || !strings.HasPrefix(got[0], "policy bad on") || !strings.HasPrefix(got[1], "function public.worse()") {
+			t.Errorf("problems: %q", got)
 		}
 	})
 }

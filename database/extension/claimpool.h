@@ -116,6 +116,9 @@ extern void cp_answers_hold(int answers);
 /* options.c */
 extern void cp_reset_options(void);
 
+/* request.c: what policies of PostgREST read */
+extern void cp_request_init(void);
+
 /* reset.c */
 extern void cp_reset_session(void);
 

@@ -107,6 +107,7 @@ _PG_init(void)
 				 errhint("Add claimpool to shared_preload_libraries and restart.")));
 
 	define_settings();
+	cp_request_init();
 #if PG_VERSION_NUM >= 150000
 	MarkGUCPrefixReserved("claimpool");
 #else

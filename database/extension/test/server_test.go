@@ -134,6 +134,7 @@ func start(t testing.TB, inst cluster.Installation) *server {
 	c, err := cluster.Start(context.Background(), cluster.Options{Installation: inst, Settings: map[string]string{
 		"shared_preload_libraries":  path,
 		"claimpool.proxy_keys":      key.setting(),
+		"claimpool.request_claims":  "on",
 		"max_prepared_transactions": "5",
 		"log_statement":             "all",
 	}})

@@ -1,0 +1,40 @@
+/*
+ * request.c
+ *		The setting request.jwt.claims, for policies that were written for PostgREST.
+ *
+ * PostgREST writes the claims of a token that it has verified into a setting of
+ * this name, where policies read them with current_setting().  Whoever can run
+ * SQL can write there, too.  Under claimpool.request_claims nobody can, and what
+ * the setting shows are the claims of the trusted context.
+ */
+#include "claimpool.h"
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+static bool request_claims = false;
+static char *unused = NULL;
+
+/* Without a context the text is empty, as PostgREST leaves it after a transaction. */
+static const char *
+show_claims(void)
+{
+	Jsonb	   *claims = IsUnderPostmaster ? cp_context_claims() : NULL;
+
+	return claims == NULL ? "" : JsonbToCString(NULL, &claims->root, VARSIZE(claims));
+}
+
+void
+cp_request_init(void)
+{
+	DefineCustomBoolVariable("claimpool.request_claims",
+							 "Makes request.jwt.claims show the trusted context, and nobody can set it.",
+							 "For policies of PostgREST, which itself cannot use this server then.",
+							 &request_claims, false, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	if (request_claims)
+		DefineCustomStringVariable("request.jwt.claims",
+								   "Claims of the trusted context.", NULL,
+								   &unused, "", PGC_INTERNAL,
+								   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+								   NULL, NULL, show_claims);
+}
