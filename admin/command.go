@@ -206,13 +206,15 @@ func (v value) of(args []string) string {
 
 // statement reads one command.
 func (p *parser) statement() (st *statement, err error) {
-	switch p.take("SHOW", "REVOKE", "RELOAD", "KILL") {
+	switch w := p.take("SHOW", "REVOKE", "RELOAD", "KILL", "PAUSE", "RESUME"); w {
 	case "SHOW":
 		st, err = p.show()
 	case "REVOKE":
 		st, err = p.revoke()
 	case "KILL":
 		st, err = p.kill()
+	case "PAUSE", "RESUME":
+		st, err = p.pause(w)
 	case "RELOAD":
 		st = reload
 	default:

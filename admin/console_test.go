@@ -81,6 +81,12 @@ func (d *desk) Kill(_ context.Context, number uint64, database, role string) (in
 	return 2, d.fail
 }
 
+// Pause is part of admin.Roster.
+func (d *desk) Pause(_ context.Context, database string, on bool) (int, bool, error) {
+	d.killed = fmt.Sprintf("%s %v", database, on)
+	return 3, database != "none", d.fail
+}
+
 // Databases is part of admin.Settings.
 func (d *desk) Databases() []admin.Database { return []admin.Database{{Name: "app", Size: 3}} }
 
@@ -220,10 +226,12 @@ func TestConsoleCommands(t *testing.T) {
 		{"DEALLOCATE nothing", "C(DEALLOCATE) Z(I)"},
 		{"SHOW CLIENTS", "N T D(7,a:1,app,,r,ann@i,jwt,idle,,2026-11-21 12:00:00+00,60,2026-11-21 12:00:00+00) C(SHOW) Z(I)"},
 		{"SHOW SERVERS", "T D(9,b:2,app,,r,active,t,7,,2026-11-21 12:00:00+00,0) C(SHOW) Z(I)"},
-		{"SHOW DATABASES", "T D(app,,,,,3,0,,) C(SHOW) Z(I)"},
+		{"SHOW DATABASES", "T D(app,,,,,3,0,,,f) C(SHOW) Z(I)"},
 		{"SHOW CONFIG", "T D(limits.max_clients,10,t) C(SHOW) Z(I)"},
 		{"SHOW STATS", "T D(app,,r,4,4,2000,0,0,0,0,0,0,5,0,0,3) C(SHOW) Z(I)"},
 		{"SHOW LOGINS", "T D(jwt,1,4,2,0) C(SHOW) Z(I)"},
+		{"PAUSE", "ERROR(42601 PAUSE needs a database) Z(I)"},
+		{"RESUME app", "ERROR(42601 RESUME needs a database) Z(I)"},
 		{"KILL", "ERROR(42601 KILL needs to know what) Z(I)"},
 		{"KILL app", "ERROR(42601 KILL needs to know what) Z(I)"},
 		{"KILL CLIENT", "ERROR(42601 CLIENT needs a value in single quotes) Z(I)"},
@@ -283,7 +291,8 @@ func TestConsoleKills(t *testing.T) {
 	d := sit(t)
 	for sql, want := range map[string][2]string{
 		"KILL CLIENT 7": {"7 /", "T D(2) C(KILL) Z(I)"}, "kill client '8';": {"8 /", "T D(2) C(KILL) Z(I)"}, "KILL DATABASE 'a''b'": {"0 a'b/", "T D(2) C(KILL) Z(I)"},
-		"KILL DATABASE 'app' ROLE 'r'": {"0 app/r", "T D(2) C(KILL) Z(I)"}, "KILL CLIENT 404": {"404 /", "ERROR(42704 there is no such client) Z(I)"},
+		"KILL DATABASE 'app' ROLE 'r'": {"0 app/r", "T D(2) C(KILL) Z(I)"}, "PAUSE DATABASE 'a'": {"a true", "T D(3) C(PAUSE) Z(I)"}, "resume database 'a'": {"a false", "T D(3) C(RESUME) Z(I)"},
+		"PAUSE DATABASE 'none'": {"none true", "ERROR(3D000 database \"none\" does not exist) Z(I)"}, "KILL CLIENT 404": {"404 /", "ERROR(42704 there is no such client) Z(I)"},
 	} {
 		if got := d.say(sql); got != want[1] || d.killed != want[0] {
 			t.Errorf("%s: %s, %s", sql, got, d.killed)

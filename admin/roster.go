@@ -18,6 +18,10 @@ type Roster interface {
 
 	// Kill ends a client by its number, or when that is 0 those of a database, or of one of its roles (empty: all). It says how many there were.
 	Kill(ctx context.Context, number uint64, database, role string) (int, error)
+
+	// Pause lets the clients of a database wait for servers, or ends that. It says how many server connections are still in use; known is
+	// false for a database that is not there.
+	Pause(ctx context.Context, database string, on bool) (busy int, known bool, err error)
 }
 
 // Client is what one client does at a moment.

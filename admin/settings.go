@@ -12,6 +12,7 @@ type Settings interface {
 type Database struct {
 	Name, Hosts, DBName, Role, Mode, Context, Session string // Session is the target_session_attrs
 	Size, Reserve                                     int
+	Paused                                            bool
 }
 
 // Setting is one setting in force.
@@ -22,7 +23,7 @@ type Setting struct {
 
 func init() {
 	views["DATABASES"] = view{
-		columns("name", "hosts", "dbname", "role", "mode", "size number", "reserve_size number", "context", "target_session_attrs"),
+		columns("name", "hosts", "dbname", "role", "mode", "size number", "reserve_size number", "context", "target_session_attrs", "paused flag"),
 		"the databases that clients may ask for", showDatabases,
 	}
 	views["CONFIG"] = view{columns("key", "value", "reload flag"), "the settings in force, without secrets", showSettings}
@@ -33,7 +34,7 @@ func showDatabases(_ context.Context, s *session) (rows [][]any, err error) {
 		return nil, errNotHere
 	}
 	for _, d := range s.Settings.Databases() {
-		rows = append(rows, []any{d.Name, d.Hosts, d.DBName, d.Role, d.Mode, int64(d.Size), int64(d.Reserve), d.Context, d.Session})
+		rows = append(rows, []any{d.Name, d.Hosts, d.DBName, d.Role, d.Mode, int64(d.Size), int64(d.Reserve), d.Context, d.Session, d.Paused})
 	}
 	return rows, nil
 }

@@ -33,7 +33,7 @@ func init() { // it shows all of them, itself included
 }
 
 // hintCommands is what there is, for whoever asks for something else.
-const hintCommands = "SHOW HELP lists the commands: SHOW …, REVOKE, KILL, RELOAD."
+const hintCommands = "SHOW HELP lists the commands: SHOW …, REVOKE, KILL, PAUSE, RESUME, RELOAD."
 
 // show reads SHOW.
 func (p *parser) show() (*statement, error) {
@@ -65,6 +65,8 @@ func help() (rows [][]any) {
 		{"REVOKE ISSUER 'iss' [BEFORE 'time'] [REASON 'text']", "revoke everything that an issuer has issued"},
 		{"KILL CLIENT number", "end a client; SHOW CLIENTS has the numbers"},
 		{"KILL DATABASE 'name' [ROLE 'role']", "end all clients of a database, or of one of its roles"},
+		{"PAUSE DATABASE 'name'", "close its server connections as they become free; clients wait"},
+		{"RESUME DATABASE 'name'", "end that"},
 		{"RELOAD", "read the configuration file again"},
 	} {
 		rows = append(rows, []any{c[0], "admin", c[1]})

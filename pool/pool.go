@@ -62,6 +62,7 @@ type Pool struct {
 	queue     list[Ticket] // all waiting tickets, the oldest first
 	turns     list[share]  // the shares with a demand, in the order of their turns
 	demand    int          // waiting tickets that may be served
+	paused    bool         // nobody gets a server; who asks for one waits
 	unmatched bool         // some of them may have become so while servers were idle
 	clients   int
 	leased    int

@@ -29,7 +29,7 @@ func (p *Pool) minimum() int {
 // and calls Opened or OpenFailed. evict, when not nil, is an idle server that must be closed first to make room (strict
 // isolation): it is already out of the pool.
 func (p *Pool) Wanted(now time.Time) (n int, evict *Server) {
-	if now.Before(p.backoff) {
+	if now.Before(p.backoff) || p.paused {
 		return 0, nil
 	}
 	n = p.demand - p.opening

@@ -29,6 +29,9 @@ func (p *Pool) share(key claimpool.Key) *share {
 // has a demand.
 func (p *Pool) settle(h *share) {
 	demand := h.queue.n
+	if p.paused {
+		demand = 0
+	}
 	if size := p.cfg.ShareSize; size > 0 {
 		demand = max(0, min(demand, size-h.leased))
 	}
@@ -51,7 +54,9 @@ func (p *Pool) served(h *share) {
 }
 
 // full reports whether a share has all the servers that it may have.
-func (p *Pool) full(h *share) bool { return p.cfg.ShareSize > 0 && h.leased >= p.cfg.ShareSize }
+func (p *Pool) full(h *share) bool {
+	return p.paused || p.cfg.ShareSize > 0 && h.leased >= p.cfg.ShareSize
+}
 
 // head is the ticket whose turn it is; nil when nobody waits who may be served.
 func (p *Pool) head() *Ticket {

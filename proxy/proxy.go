@@ -161,6 +161,7 @@ type Proxy struct {
 	nextHub   int                     // guarded by mu
 	streams   map[*stream]struct{}    // replication connections; guarded by mu
 	guests    map[*guest]struct{}     // clients of the console; guarded by mu
+	paused    map[string]bool         // databases whose pools give nobody a server; guarded by mu
 
 	ctx  context.Context // ends what blocks (openings, cancels) when the proxy stops
 	stop context.CancelFunc
@@ -180,7 +181,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	p := &Proxy{
 		log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, audit: opts.Audit, handovers: uint64(max(0, opts.AuditHandovers)),
 		transactions: uint64(max(0, opts.AuditTransactions)),
-		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}, guests: map[*guest]struct{}{},
+		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}, guests: map[*guest]struct{}{}, paused: map[string]bool{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -105,6 +105,43 @@ func TestRosterOfMany(t *testing.T) {
 	}
 }
 
+// TestPause: who asks for a server waits, the free ones are closed at once and the others when their transaction is over; then all goes on.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	f := startPlain(t, nil)
+	a, b := f.login(t), f.login(t)
+	a.expect("BEGIN", "C(BEGIN) Z(T)")
+	pid := a.one("SELECT pg_backend_pid()")
+	b.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
+	pause := func(on bool, want int) {
+		t.Helper()
+		if busy, known, err := f.Pause(t.Context(), "postgres", on); busy != want || !known || err != nil || f.IsPaused("postgres") != on {
+			t.Errorf("%d %v %v", busy, known, err)
+		}
+	}
+	pause(true, 1)
+	b.query("SELECT 2")
+	c := f.login(t) // the proxy knows what servers report
+	c.query("SELECT 3")
+	f.Reload(f.options.Config(t)) // forgets no pause
+	if got := a.one("SELECT pg_backend_pid()"); got != pid {
+		t.Errorf("a transaction has changed its server: %s, %s", got, pid)
+	}
+	a.expect("COMMIT", "C(COMMIT) Z(I)")
+	soon(t, "no server is left", func() bool { st := f.PoolStats(); return st.Leased+st.Idle+st.Opening == 0 && st.Waiting == 2 })
+	pause(false, 0)
+	if got := b.answer(); got != "T D(2) C(SELECT 1) Z(I)" {
+		t.Error(got)
+	}
+	if got := c.answer(); got != "T D(3) C(SELECT 1) Z(I)" {
+		t.Error(got)
+	}
+	a.expect("SELECT 4", "T D(4) C(SELECT 1) Z(I)")
+	if _, known, err := f.Pause(t.Context(), "none", true); known || err != nil || f.IsPaused("none") {
+		t.Errorf("%v %v", known, err)
+	}
+}
+
 // TestKill: one client, or those of a database or a role; what they have not committed is rolled back, and others go on.
 func TestKill(t *testing.T) {
 	t.Parallel()

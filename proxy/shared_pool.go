@@ -83,6 +83,7 @@ func (p *Proxy) enter(name, target string, id *claimpool.Identity) (*sharedPool,
 	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, version: version, users: 1, features: db.chosen()}
 	sp.library.Random = randomName
 	sp.lent.take(id)
+	sp.pool.Pause(p.paused[name])
 	p.pools[key] = sp
 	if !h.loop.Post(func() { h.pools[key] = sp }) {
 		return nil, errStopping
@@ -209,7 +210,7 @@ func (sp *sharedPool) opened(o *opened) {
 	if t := sp.pool.Opened(&s.member, rand.Float64(), now); t != nil {
 		t.Value.(*client).granted(s, now)
 	}
-	if sp.hub.draining && s.member.Idle() {
+	if (sp.hub.draining || sp.pool.Paused()) && s.member.Idle() {
 		s.retire(pool.Reconfigured)
 	}
 }

@@ -37,6 +37,11 @@ func (r roster) Kill(ctx context.Context, number uint64, database, role string) 
 	return r.proxy.Kill(ctx, number, database, role)
 }
 
+// Pause is part of admin.Roster.
+func (r roster) Pause(ctx context.Context, database string, on bool) (busy int, known bool, err error) {
+	return r.proxy.Pause(ctx, database, on)
+}
+
 // declared is the configuration in force.
 func (s *service) declared() *config.Config {
 	s.mu.Lock()
@@ -51,7 +56,7 @@ func (s *service) Databases() (list []admin.Database) {
 		d := cfg.Databases[name]
 		list = append(list, admin.Database{
 			Name: name, Hosts: strings.Join(d.Hosts, ", "), DBName: d.DBName, Role: d.Role, Mode: d.Pool.Mode, Context: d.Context.Dialect, Session: d.TargetSessionAttrs,
-			Size: d.Pool.Size, Reserve: d.Pool.ReserveSize,
+			Size: d.Pool.Size, Reserve: d.Pool.ReserveSize, Paused: s.proxy.IsPaused(name),
 		})
 	}
 	return list
