@@ -73,7 +73,11 @@ func (b *stage) openHandover(ctx context.Context) (err error) {
 func installation(major int) (cluster.Installation, error) {
 	found := cluster.Find()
 	if major != 0 {
-		found = cluster.Find(".cache/postgresql/*/bin")
+		fetched, err := filepath.Abs(".cache/postgresql") // the programs run elsewhere
+		if err != nil {
+			return cluster.Installation{}, err
+		}
+		found = cluster.Find(filepath.Join(fetched, "*", "bin"))
 		found = slices.DeleteFunc(found, func(i cluster.Installation) bool { return i.Major != major })
 	}
 	if len(found) == 0 {
