@@ -34,13 +34,14 @@ select pg_get_userbyid(nspowner)::text, array(select nspname || '.' || proname f
 from pg_namespace n where nspname = $1`
 
 // given comes before each question: the roles of the pools, the schema of jwt(), the object ids of what is ours, and which of
-// request.jwt.* everybody may set: under the extension's claimpool.request_claims all but request.jwt.claims.
+// request.jwt.* everybody may set: under the extension's claimpool.request_claims all but request.jwt.claims, and but the older names that
+// Supabase's functions look at.
 const given = `
 with given (roles, api) as (select $1::text[], $2::name),
      ours (owner, schema) as (select o.oid, n.oid from pg_roles o, pg_namespace n where o.rolname = 'claimpool_owner' and n.nspname = 'claimpool'),
      pool as (select r.* from pg_roles r, given where r.rolname::text = any (roles)),
      settable (rest) as (select case when exists (select from pg_settings where name = 'claimpool.request_claims' and setting = 'on'
-         and context = 'postmaster') then '(?!claims'')' else '' end)
+         and context = 'postmaster') then '(?!claim(s|\.sub|\.role|\.email)?'')' else '' end)
 `
 
 // everywhere is asked in both dialects. Each row of each answer is one problem, told in words.

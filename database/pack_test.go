@@ -326,8 +326,8 @@ func TestPacksOnTheExtension(t *testing.T) {
 	})
 }
 
-// Under the extension's claimpool.request_claims nobody can set request.jwt.claims, so that policies may read it; the names of
-// older versions anybody can.
+// Under the extension's claimpool.request_claims nobody can set request.jwt.claims, so that policies may read it, nor the older names that
+// Supabase's functions look at; other names of older versions anybody can.
 func TestRequestClaimsOfTheExtension(t *testing.T) {
 	pgtest.EachNativeVersion(t, func(t *testing.T, inst cluster.Installation) {
 		n := pgtest.StartNative(t, inst, pgtest.WithSetting("claimpool.request_claims", "on"))
@@ -335,7 +335,8 @@ func TestRequestClaimsOfTheExtension(t *testing.T) {
 		installExtension(t, n, db)
 		n.Exec(t, db, table+`;
 			create policy good on note using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
-			create policy bad on note using (owner = current_setting('request.jwt.claim.sub', true));
+			create policy bad on note using (owner = current_setting('request.jwt.claim.tenant', true));
+			create function uid() returns text stable language sql as $$ select coalesce(current_setting('request.jwt.claim', true), current_setting('request.jwt.claim.sub', true)) $$;
 			create function good() returns text stable language sql return current_setting('request.jwt.claims');
 			create function worse() returns text stable language sql return current_setting('request.jwt.claims.x', true)`)
 		got := status(t, n.Connect(t, db, cluster.Superuser, "")).Problems

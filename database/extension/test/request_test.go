@@ -65,3 +65,43 @@ func TestAttackClaimsOfPostgREST(t *testing.T) {
 		}
 	})
 }
+
+// TestAttackOlderClaimsOfSupabase: policies call the functions that Supabase has put into its databases, which look at names of older versions
+// of PostgREST first. The attacker writes a victim's name there.
+//
+// Must: Nobody can, and what the functions give are the verified claims.
+// Dialects: native
+// Not sql: there those functions have to be changed, which db status says
+func TestAttackOlderClaimsOfSupabase(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		defer admin.mustExec("drop schema supabase cascade")
+		admin.mustExec(`
+			create schema supabase; grant usage on schema supabase to public;
+			create function supabase.tenant() returns text language sql stable as $$ select coalesce(
+				nullif(current_setting('request.jwt.claim.sub', true), ''),
+				nullif(current_setting('request.jwt.claim.role', true), ''), nullif(current_setting('request.jwt.claim.email', true), ''),
+				(nullif(coalesce(nullif(current_setting('request.jwt.claim', true), ''), current_setting('request.jwt.claims', true)), '')::jsonb ->> 'tenant')) $$`)
+		c := s.pooled(t)
+		for _, name := range []string{"request.jwt.claim", "request.jwt.claim.sub", "request.jwt.claim.role", "Request.JWT.claim.EMAIL"} {
+			for _, sql := range []string{
+				`set "%" = '{"tenant":"t2"}'`, `begin; set local "%" = '{"tenant":"t2"}'`, `select set_config('%', '{"tenant":"t2"}', false)`,
+				`alter role current_user set "%" = '{"tenant":"t2"}'`,
+			} {
+				c.become("t1")
+				if r := c.exec(strings.ReplaceAll(sql, "%", name)); r.code() == "" {
+					t.Errorf("%s, %s: %s", sql, name, describe(r))
+				}
+				c.exec("rollback")
+				c.become("t1")
+				if got := c.one("select supabase.tenant()"); got != "t1" {
+					t.Errorf("after %s, %s: %s", sql, name, got)
+				}
+			}
+			if _, err := s.tryLogin(t, "plain", "options", "-c "+name+"=t2"); err == nil {
+				t.Errorf("a login could bring %s", name)
+			}
+		}
+	})
+}
