@@ -16,6 +16,7 @@ import (
 	"github.com/claimpool/claimpool/admin"
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/revocation"
+	"github.com/claimpool/claimpool/wire"
 )
 
 // counted counts what reaches the table.
@@ -84,6 +85,20 @@ func ask(t *testing.T, method, url, body string, header ...string) (status int, 
 		t.Fatal(err)
 	}
 	return res.StatusCode, string(b), res.Header
+}
+
+// TestAttackKillOfEverybody: the attacker chooses the role that a program of administrators ends the clients of, and chooses none.
+//
+// Must: Nobody must be ended (42704).
+// Dialects: none
+func TestAttackKillOfEverybody(t *testing.T) {
+	d := sit(t)
+	bound := wire.AppendBind(wire.AppendParse(nil, "", "KILL DATABASE 'app' ROLE $1"), "", "", [][]byte{{}})
+	for _, got := range []string{d.say("KILL DATABASE 'app' ROLE ''"), d.ask(wire.AppendSync(wire.AppendExecute(bound, "", 0)))} {
+		if !strings.Contains(got, "ERROR(42704") || d.killed != "" {
+			t.Errorf("%s, %s", got, d.killed)
+		}
+	}
 }
 
 // TestAttackEndpointWithoutToken: the attacker reaches the endpoint of administrators, from another program or through the browser of

@@ -33,6 +33,7 @@ type Measures struct {
 // PoolMeasures are those of one pool. The counts begin when the pool is made.
 type PoolMeasures struct {
 	Database, Target, Role, Mode string
+	Unlisted                     bool // the configuration does not name the database: clients do
 
 	Active, Idle, Opening, Pinned, Unsure int // server connections; the last two are among the active
 	Clients, Working, Waiting             int // clients; the last two are among the first

@@ -90,13 +90,17 @@ func (s *scrape) Collect(ch chan<- prometheus.Metric) {
 }
 
 // shownApart bounds what many roles can do to whoever keeps the metrics: of more than maxPools pools the last are one, without names.
-// Names that are not UTF-8, which labels must be, are made so; pools whose names are the same then are one, too.
+// Databases that the configuration does not name are one, or else clients could fill it with names one after the other. Names that are not
+// UTF-8, which labels must be, are made so; pools whose names are the same then are one, too.
 func shownApart(list []PoolMeasures) []PoolMeasures {
 	type name struct{ database, target, role string }
 	shown := map[name]*PoolMeasures{}
 	others := PoolMeasures{}
 	any := false
 	for _, p := range list {
+		if p.Unlisted {
+			p.Database = "*"
+		}
 		for _, label := range []*string{&p.Database, &p.Target, &p.Role} {
 			*label = strings.ToValidUTF8(*label, "\ufffd")
 		}

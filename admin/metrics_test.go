@@ -210,6 +210,27 @@ func TestAttackManyPools(t *testing.T) {
 	}
 }
 
+// TestAttackDatabasesWithoutEnd: the attackers are clients of a proxy whose configuration has the entry "*". They ask for one database after
+// the other, to leave a series of metrics behind for each name.
+//
+// Must: All of them must be one, with all counts.
+// Dialects: none
+func TestAttackDatabasesWithoutEnd(t *testing.T) {
+	all := &Measures{Pools: []PoolMeasures{{Database: "shop", Role: "r", Transactions: 3}}}
+	for i := range 10 {
+		all.Pools = append(all.Pools, PoolMeasures{Database: fmt.Sprintf("name%d", i), Role: "r", Unlisted: true, Transactions: 1})
+	}
+	_, text := scrapeOnce(t, fixed{all: all}, []claimpool.Secret{claimpool.Secret(metricToken)}, metricToken)
+	for _, want := range []string{`{database="*",role="r",target=""} 10`, `{database="shop",role="r",target=""} 3`} {
+		if !strings.Contains(text, "claimpool_transactions_total"+want+"\n") {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if strings.Contains(text, "name1") {
+		t.Error("a client's word is a label")
+	}
+}
+
 // Whoever asks often is answered from memory, and a proxy that does not answer is not alive.
 func TestHealthIsKept(t *testing.T) {
 	asked := 0
@@ -297,7 +318,8 @@ func TestMetricsPage(t *testing.T) {
 	fmt.Fprint(&page, "# Metrics\n\n<!-- Generated from admin/metric.go by \"go generate ./admin\". Do not edit. -->\n\n",
 		"What `GET /metrics` shows, besides those of the Go runtime (`go_…`) and the process (`process_…`): [how to read them](../howto/metrics.md).\n",
 		"Counts begin at the start of the proxy; those of a pool, which has a `database`, a `role`, and a `target` where databases have some, begin when it is made, and a pool that nobody uses is\n",
-		"forgotten with its counts. Of more than ", maxPools, " pools the last are shown as one, without names.\n\n",
+		"forgotten with its counts. Of more than ", maxPools, " pools the last are shown as one, without names.\n",
+		"Databases that the entry `\"*\"` stands for are shown as one, named `*`.\n\n",
 		"| metric | kind | labels | what |\n|---|---|---|---|\n")
 	for _, m := range metrics {
 		labels := ""

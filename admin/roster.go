@@ -118,6 +118,7 @@ func (p *parser) kill() (*statement, error) {
 	what := p.take("CLIENT", "DATABASE")
 	var number, database, role value
 	var err error
+	one := false // of its roles
 	switch what {
 	case "CLIENT":
 		if n := p.peek(); n != "" { // a number may stand without quotes
@@ -128,6 +129,7 @@ func (p *parser) kill() (*statement, error) {
 		}
 	case "DATABASE":
 		if database, err = p.value("DATABASE"); err == nil && p.take("ROLE") != "" {
+			one = true
 			role, err = p.value("ROLE")
 		}
 	default:
@@ -150,6 +152,9 @@ func (p *parser) kill() (*statement, error) {
 			}
 			if n == 0 && database.of(args) == "" {
 				return result{}, nobody("The name of the database is empty.")
+			}
+			if one && role.of(args) == "" { // it is not that of all
+				return result{}, nobody("The name of the role is empty.")
 			}
 			return s.kill(ctx, r, n, database.of(args), role.of(args))
 		},

@@ -35,6 +35,9 @@ type ConsoleGuest struct {
 // maxGuests is how many clients the console has at most: each costs a goroutine and a buffer.
 const maxGuests = 32
 
+// maxOwnGuests is how many of them are one person's at most: who reads must not keep out who steers.
+const maxOwnGuests = maxGuests / 2
+
 // guest is a client of the console. It is not in a loop: what it asks for may take time, and nobody else waits for it.
 type guest struct {
 	visitor *visitor
@@ -94,9 +97,13 @@ func (v *visitor) steer(cfg *Config, replication string) error {
 	if err := v.proxy.maySteer(v); err != nil {
 		return err
 	}
-	if err := v.sit(ofConsole, "", maxGuests, &claimpool.Error{
+	full := &claimpool.Error{
 		Code: claimpool.CodeTooManyConnections, Message: "too many clients of the console", Hint: "Close one of them.",
-	}); err != nil {
+	}
+	if err := v.sit(ofConsole, "of "+v.identity.String(), maxOwnGuests, full); err != nil {
+		return err
+	}
+	if err := v.sit(ofConsole, "", maxGuests, full); err != nil {
 		return err
 	}
 	if err := v.sitByIdentity(&cfg.Limits); err != nil {

@@ -138,8 +138,9 @@ func TestConsoleAboveTheLimit(t *testing.T) {
 	if got := f.dial(t).start(wire.Version30, "anybody").answer(); got != "E(53300 fatal) EOF" {
 		t.Errorf("a second client: %s", got)
 	}
-	for range 32 {
+	for range 16 {
 		f.steer(t, "ann", nil).ready()
+		f.steer(t, "rea", nil).ready()
 	}
 	if got := f.steer(t, "ann", nil).answer(); got != "E(53300 fatal) EOF" {
 		t.Errorf("one too many: %s", got)

@@ -49,6 +49,22 @@ func (p *Proxy) Texts() (n int) {
 	return n
 }
 
+// Asking counts the logins that wait to hear what servers report.
+func (p *Proxy) Asking() (n int) {
+	for _, h := range p.hubs {
+		done := make(chan struct{})
+		if h.loop.Post(func() {
+			for _, sp := range h.pools {
+				n += len(sp.asking)
+			}
+			close(done)
+		}) {
+			<-done
+		}
+	}
+	return n
+}
+
 // Listeners counts the connections that listen for clients.
 func (p *Proxy) Listeners() (n int) {
 	for _, h := range p.hubs {

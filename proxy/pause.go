@@ -7,31 +7,33 @@ import (
 )
 
 // Pause closes the server connections of a database as they become free, and lets clients wait, within the bounds of the queue, until it is
-// ended (on is false). It outlives reloads, but no restart. It says how many server connections are still in use; known is false for a
-// database that is not there.
+// ended (on is false). It outlives reloads, but no restart. It says how many server connections are still in use, those that listen or
+// replicate included, which it leaves alone; known is false for a database that is not there. Other is none: its databases have names.
 func (p *Proxy) Pause(ctx context.Context, database string, on bool) (busy int, known bool, err error) {
 	p.mu.Lock()
-	if known = p.config.Load().database(database) != nil; known && on {
+	if known = database != Other && p.config.Load().database(database) != nil; known && on {
 		p.paused[database] = true
 	} else {
 		delete(p.paused, database)
 	}
-	var list []*sharedPool
+	for st := range p.streams {
+		if on && st.visitor.request.Database == database {
+			busy++
+		}
+	}
+	var told []chan int
 	for key, sp := range p.pools {
-		if key.database == database {
-			list = append(list, sp)
+		left := make(chan int, 1)
+		if key.database == database && sp.hub.loop.Post(func() { left <- sp.pause(p.IsPaused(database)) }) { // else the loop has ended
+			told = append(told, left)
 		}
 	}
 	p.mu.Unlock()
-	for _, sp := range list {
-		left := make(chan int, 1)
-		if !sp.hub.loop.Post(func() { left <- sp.pause(on && known) }) {
-			continue // it has ended
-		}
+	for _, left := range told {
 		select {
 		case n := <-left:
 			busy += n
-		case <-ctx.Done():
+		case <-ctx.Done(): // it is done all the same
 			return busy, known, ctx.Err()
 		}
 	}
@@ -50,11 +52,16 @@ func (sp *sharedPool) pause(on bool) (busy int) {
 	sp.pool.Pause(on)
 	if !on {
 		sp.grow(sp.hub.loop.Now())
+		sp.openForLogins()
 		return 0
 	}
 	for _, s := range sp.pool.Condemn(pool.Reconfigured) {
 		s.Value.(*backend).closeFor(pool.Reconfigured)
 	}
 	st := sp.pool.Stats()
-	return st.Leased + st.Opening
+	busy = st.Leased + st.Opening
+	if sp.listener != nil {
+		busy++
+	}
+	return busy
 }

@@ -128,9 +128,9 @@ func (sp *sharedPool) ask(answer chan<- reported) {
 	sp.openForLogins()
 }
 
-// openForLogins opens a server when logins wait to hear what servers report.
+// openForLogins opens a server when logins wait to hear what servers report; in a pause they wait on.
 func (sp *sharedPool) openForLogins() {
-	if len(sp.asking) > 0 && sp.pool.Stats().Opening == 0 {
+	if len(sp.asking) > 0 && !sp.pool.Paused() && sp.pool.Stats().Opening == 0 {
 		sp.pool.Open()
 		sp.open(1)
 	}
@@ -278,6 +278,10 @@ func (sp *sharedPool) openFailed(err error) {
 	e := claimpool.AsError(err)
 	sp.hub.proxy.log.Error("could not open a server connection", claimpool.LogPool, sp.name(),
 		claimpool.LogSQLState, string(e.Code), claimpool.LogErr, e.Error())
+	if sp.pool.Paused() { // that may be why, and nobody is refused for it
+		sp.arm(now)
+		return
+	}
 	sp.answer(reported{err: e})
 	sp.doubtHosts()
 	if st := sp.pool.Stats(); st.Leased+st.Idle+st.Opening == 0 && !sp.patient(e, now) {

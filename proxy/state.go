@@ -14,6 +14,7 @@ import (
 // PoolState is what one pool does at a moment, for administrators: numbers, and no word about any person.
 type PoolState struct {
 	Database, Target, Role string // Target is empty but for a pool of Database.Targets
+	Unlisted               bool   // Other stands for the database: clients have chosen its name
 	Limits                 pool.Config
 	PinTimeout             time.Duration // 0: none
 
@@ -119,7 +120,7 @@ func (h *hub) states() []PoolState {
 	for _, sp := range h.pools {
 		st := sp.pool.Stats()
 		list = append(list, PoolState{
-			Database: sp.key.database, Target: sp.key.target, Role: sp.key.role, Limits: sp.pool.Config(), PinTimeout: sp.db.PinTimeout,
+			Database: sp.key.database, Target: sp.key.target, Role: sp.key.role, Unlisted: sp.db.origin != nil, Limits: sp.pool.Config(), PinTimeout: sp.db.PinTimeout,
 			Active: st.Leased, Idle: st.Idle, Opening: st.Opening, Pinned: st.Pinned, PinnedBy: map[string]int{},
 			Clients: st.Clients, Waiting: st.Waiting, LongestWait: sp.pool.LongestWait(now), Pool: st, Counts: sp.counts,
 		})

@@ -62,7 +62,7 @@ func age(since, now time.Time) time.Duration {
 
 func measurePool(st *proxy.PoolState) admin.PoolMeasures {
 	m := admin.PoolMeasures{
-		Database: st.Database, Target: st.Target, Role: st.Role, Mode: string(st.Limits.Mode),
+		Database: st.Database, Target: st.Target, Role: st.Role, Mode: string(st.Limits.Mode), Unlisted: st.Unlisted,
 		Active: st.Active, Idle: st.Idle, Opening: st.Opening, Pinned: st.Pinned, Unsure: st.Unsure,
 		Clients: st.Clients, Working: st.Working, Waiting: st.Waiting, LongestWait: st.LongestWait, OldestPin: st.OldestPin,
 		Size: st.Limits.Size, Reserve: st.Limits.Reserve, PinSize: st.Limits.Pins, QueueLength: st.Limits.QueueLength, QueueWait: st.Limits.QueueWait,
