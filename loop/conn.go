@@ -221,6 +221,7 @@ func (c *Conn) turn() (more bool) {
 		c.end(c.failed)
 		return false
 	}
+	c.again = c.again && len(c.in) > 0 // there is nothing to show again
 	return c.again || c.more || c.flags&readable != 0
 }
 
