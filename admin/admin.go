@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -41,8 +40,14 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 }
 
 // Serve serves until the server is closed. More connections than the limit wait.
-func Serve(s *http.Server, l net.Listener) error {
-	err := s.Serve(&limited{Listener: l, places: make(chan struct{}, maxConnections)})
+func Serve(s *http.Server, l net.Listener) error { return serve(s, l, false) }
+
+// ServeHealth is Serve for answers that take no time: the connection that is the oldest makes room for a new one. Whoever holds many must
+// not keep an orchestrator waiting, which would restart the proxy.
+func ServeHealth(s *http.Server, l net.Listener) error { return serve(s, l, true) }
+
+func serve(s *http.Server, l net.Listener, makesRoom bool) error {
+	err := s.Serve(&limited{Listener: l, places: make(chan struct{}, maxConnections), makesRoom: makesRoom})
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -136,32 +141,4 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 func fail(w http.ResponseWriter, status int, text string) {
 	answer(w, status, map[string]string{"error": text})
-}
-
-// limited bounds the connections of a listener.
-type limited struct {
-	net.Listener
-	places chan struct{}
-}
-
-// Accept is part of net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	l.places <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.places
-		return nil, err
-	}
-	return &place{Conn: c, leave: sync.OnceFunc(func() { <-l.places })}, nil
-}
-
-type place struct {
-	net.Conn
-	leave func()
-}
-
-// Close is part of net.Conn.
-func (p *place) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
 }
