@@ -126,7 +126,7 @@ func TestAttackAskAnotherIssuer(t *testing.T) {
 	j := &judged{answers: map[string]string{}}
 	set := judgedSet(t, j)
 	bad := claims(goodClaims)
-	bad[len(bad)-2] ^= 1
+	bad[len(bad)-2] = flip(bad[len(bad)-2])
 	for name, raw := range map[string][]byte{
 		"a wrong signature": bad,
 		"an unknown issuer": claims(`{"iss":"https://unknown","sub":"alice"}`),

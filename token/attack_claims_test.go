@@ -70,7 +70,7 @@ func TestAttackMalleable(t *testing.T) {
 		"padding on the signature": good + "==",
 		"padding on the header":    parts[0] + "=." + parts[1] + "." + parts[2],
 		"percent padding":          good + "%3d%3d",
-		"other unused bits":        good[:len(good)-1] + string(flipUnused(good[len(good)-1])),
+		"other unused bits":        good[:len(good)-1] + string(flip(good[len(good)-1])),
 		"standard alphabet, plus":  parts[0] + "." + parts[1] + ".+" + parts[2][1:],
 		"standard alphabet, slash": parts[0] + "." + parts[1] + "./" + parts[2][1:],
 		"quotation marks":          `"` + good + `"`,
@@ -97,8 +97,8 @@ func TestAttackMalleable(t *testing.T) {
 	wantReason(t, err, token.Encrypted)
 }
 
-// flipUnused changes the bits of the last character that stand for nothing: 64 bytes are 85 characters and 2 bits.
-func flipUnused(c byte) byte {
+// flip changes one bit of a character of base64url; in the last one of 64 bytes it stands for nothing.
+func flip(c byte) byte {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	return alphabet[strings.IndexByte(alphabet, c)^1]
 }

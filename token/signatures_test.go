@@ -97,7 +97,7 @@ func TestAttackRememberedToken(t *testing.T) {
 		"other claims":               {func(*remembering) {}, swapPayload(raw, strings.Replace(goodClaims, "alice", "mallory", 1)), token.BadSignature},
 		"another header":             {func(*remembering) {}, swapHeader(raw, `{"alg":"EdDSA","kid":"ed","typ":"JWT"}`), token.BadSignature},
 		"another signature":          {func(*remembering) {}, slices.Concat(raw[:len(raw)-86], []byte(strings.Repeat("A", 86))), token.BadSignature},
-		"one bit of it":              {func(*remembering) {}, slices.Concat(raw[:len(raw)-86], []byte{raw[len(raw)-86] ^ 1}, raw[len(raw)-85:]), token.BadSignature},
+		"one bit of it":              {func(*remembering) {}, slices.Concat(raw[:len(raw)-86], []byte{flip(raw[len(raw)-86])}, raw[len(raw)-85:]), token.BadSignature},
 	} {
 		r := newRemembering(10, key)
 		if why := r.reason(t, raw); why != "" {
