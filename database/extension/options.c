@@ -19,8 +19,11 @@
 typedef struct config_generic Setting;
 
 static Setting **known = NULL;	/* PostgreSQL's own list, as it was */
-static Setting **laid_out = NULL;	/* the same by address */
 static int	count = 0;
+static Setting **laid_out = NULL;	/* those that RESET ALL looks at, by address */
+static int	resettable = 0;
+
+#define AHEAD 24				/* as many looks wait for memory at the same time */
 
 static int
 by_address(const void *a, const void *b)
@@ -36,7 +39,7 @@ learn(Setting **settings, int n)
 {
 	Size		size = n * sizeof(Setting *);
 
-	count = 0;
+	count = resettable = 0;
 	if (known == NULL)
 	{
 		known = MemoryContextAlloc(TopMemoryContext, size);
@@ -48,8 +51,10 @@ learn(Setting **settings, int n)
 		laid_out = repalloc(laid_out, size);
 	}
 	memcpy(known, settings, size);
-	memcpy(laid_out, settings, size);
-	qsort(laid_out, n, sizeof(Setting *), by_address);
+	for (int i = 0; i < n; i++)
+		if (settings[i]->context == PGC_USERSET || settings[i]->context == PGC_SUSET)
+			laid_out[resettable++] = settings[i];
+	qsort(laid_out, resettable, sizeof(Setting *), by_address);
 	count = n;
 }
 
@@ -67,9 +72,13 @@ anything_set(void)
 
 	if (n != count || memcmp(settings, known, n * sizeof(Setting *)) != 0)
 		learn(settings, n);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < resettable; i++)
+	{
+		if (i + AHEAD < resettable)
+			__builtin_prefetch(&laid_out[i + AHEAD]->source);
 		if (laid_out[i]->source > PGC_S_OVERRIDE)
 			return true;
+	}
 	return false;
 }
 #else

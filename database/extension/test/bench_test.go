@@ -26,13 +26,19 @@ func (c *client) cpu(b *testing.B) float64 {
 	return ns
 }
 
-// A turn of BenchmarkServerCPU sends so many requests of a kind, one after the other.
-const turnOf = 50
+const (
+	// A turn of BenchmarkServerCPU sends so many requests of a kind to each connection, one after the other.
+	turnOf = 50
 
-// BenchmarkServerCPU reports the server's CPU time, in µs, on one connection. The kinds of requests take turns and the median of the
-// turns counts, because a machine's speed changes from one second to the next:
+	// backends are the connections, which are all asked before the first is heard: as behind a proxy with many clients, the server
+	// has always something to do, and its core does not change to the client and back at each request.
+	backends = 8
+)
+
+// BenchmarkServerCPU reports the server's CPU time, in µs, of one request among those of eight connections. The kinds of requests take
+// turns and the median of the turns counts, because a machine's speed changes from one second to the next:
 //
-//	taskset -c 1 go test -run none -bench ServerCPU -benchtime 20000x ./database/extension/test
+//	taskset -c 1 go test -run none -bench ServerCPU -benchtime 6000x ./database/extension/test
 //
 // By itself, with a round trip of its own, which is mostly its two system calls:
 //
@@ -44,10 +50,11 @@ const turnOf = 50
 //
 // And what a hand-over adds to the client's request, turn by turn: the proxy sends both in one write and the answers come back in one.
 //
+//	+no-op         (no-op and select 1 in one write) less (select 1): its answer is sent at once
 //	+same          (same-identity and select 1 in one write) less (select 1)
 //	+new           (new-identity and select 1 in one write) less (select 1)
 //	+DISCARD-ALL   (DISCARD ALL, its answer awaited, then select 1) less (select 1): PgBouncer's way
-//	+new/no-op     ratio of +new to no-op, and so on
+//	+new/+no-op    ratio of +new to +no-op, and so on
 func BenchmarkServerCPU(b *testing.B) {
 	for _, inst := range pgtest.Versions(b) {
 		if headers(inst.Major) == "" {
@@ -56,10 +63,13 @@ func BenchmarkServerCPU(b *testing.B) {
 		b.Run(fmt.Sprint("pg", inst.Major), func(b *testing.B) {
 			s := start(b, inst)
 			s.login(b, "postgres").mustExec("alter role pool set log_statement = none")
-			c := s.pooled(b)
-			c.become("t0")
-			compareRequests(b, c, s.login(b, "postgres").function("pg_backend_pid()"))
-			b.ReportMetric(c.cpuOfReading(b), "jwt('k')-µs")
+			f := make(fleet, backends)
+			for i := range f {
+				f[i] = s.pooled(b)
+				f[i].become("t0")
+			}
+			compareRequests(b, f, s.login(b, "postgres").function("pg_backend_pid()"))
+			b.ReportMetric(f[0].cpuOfReading(b), "jwt('k')-µs")
 		})
 	}
 }
@@ -75,6 +85,16 @@ var closing = &pgproto3.Close{ObjectType: 'S'}
 
 const padding = `","pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx`
 
+// fleet is some connections of the same role.
+type fleet []*client
+
+func (f fleet) cpu(b *testing.B) (ns float64) {
+	for _, c := range f {
+		ns += c.cpu(b)
+	}
+	return ns
+}
+
 func (c *client) kinds(noop uint32) []kind {
 	type message = pgproto3.FrontendMessage
 	alone := func(m message) [][]message { return [][]message{{m}} }
@@ -83,6 +103,7 @@ func (c *client) kinds(noop uint32) []kind {
 	other := func(i int) message { return c.switchTo(fmt.Sprint("t", i%2, padding)) }
 	return []kind{
 		{"select-1", func(int) [][]message { return alone(one) }},
+		{"+no-op", func(int) [][]message { return [][]message{{call(noop), one}} }},
 		{"+same", func(int) [][]message { return [][]message{{same(), one}} }},
 		{"+new", func(i int) [][]message { return [][]message{{closing, other(i), one}} }},
 		{"+DISCARD-ALL", func(int) [][]message { return [][]message{{discard}, {one}} }},
@@ -94,38 +115,55 @@ func (c *client) kinds(noop uint32) []kind {
 	}
 }
 
-// turn is what a request of a kind costs, in µs.
-func (k kind) turn(b *testing.B, c *client) float64 {
-	before := c.cpu(b)
+// turn is what a request of the kind k costs, in µs: each connection is asked, and then each is heard.
+func (f fleet) turn(b *testing.B, kinds [][]kind, k int) float64 {
+	before := f.cpu(b)
 	for i := range turnOf {
-		for _, write := range k.writes(i) {
-			c.send(write...)
-			for _, m := range write {
-				if m == closing { // its answer comes with the next one
-					continue
-				}
-				if r := c.receive(); r.dead || r.code() != "" {
-					b.Fatal(describe(r))
-				}
+		writes := make([][][]pgproto3.FrontendMessage, len(f))
+		for n := range f {
+			writes[n] = kinds[n][k].writes(i)
+		}
+		for w := range writes[0] {
+			for n, c := range f {
+				c.send(writes[n][w]...)
+			}
+			for n, c := range f {
+				c.expect(b, writes[n][w])
 			}
 		}
 	}
-	return (c.cpu(b) - before) / turnOf / 1000
+	return (f.cpu(b) - before) / turnOf / 1000 / float64(len(f))
 }
 
-func compareRequests(b *testing.B, c *client, noop uint32) {
+// expect takes the answers to what was written.
+func (c *client) expect(b *testing.B, written []pgproto3.FrontendMessage) {
+	for _, m := range written {
+		if m == closing { // its answer comes with the next one
+			continue
+		}
+		if r := c.receive(); r.dead || r.code() != "" {
+			b.Fatal(describe(r))
+		}
+	}
+}
+
+func compareRequests(b *testing.B, f fleet, noop uint32) {
 	turns := map[string][]float64{}
+	kinds := make([][]kind, len(f))
+	for n, c := range f {
+		kinds[n] = c.kinds(noop)
+	}
 	for range max(b.N/turnOf, 1) {
 		var request float64
-		for _, k := range c.kinds(noop) {
-			cost := k.turn(b, c)
-			if k.name == "select-1" {
+		for k := range kinds[0] {
+			cost, name := f.turn(b, kinds, k), kinds[0][k].name
+			if name == "select-1" {
 				request = cost
 			}
-			if strings.HasPrefix(k.name, "+") {
+			if strings.HasPrefix(name, "+") {
 				cost -= request
 			}
-			turns[k.name] = append(turns[k.name], cost)
+			turns[name] = append(turns[name], cost)
 		}
 	}
 	median := func(name string) float64 {
@@ -136,7 +174,7 @@ func compareRequests(b *testing.B, c *client, noop uint32) {
 		b.ReportMetric(median(name), name+"-µs")
 	}
 	for _, name := range []string{"+same", "+new"} {
-		b.ReportMetric(median(name)/median("no-op"), name+"/no-op")
+		b.ReportMetric(median(name)/median("+no-op"), name+"/+no-op")
 		b.ReportMetric(median(name)/median("+DISCARD-ALL"), name+"/+DISCARD-ALL")
 	}
 }
