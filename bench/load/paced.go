@@ -50,8 +50,9 @@ func paced(o *Options) (*Result, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
+		case err != nil && failure == nil:
+			failure = fmt.Errorf("login %d, after %.1f seconds: %w", n, start.Sub(m.began).Seconds(), err)
 		case err != nil:
-			failure = err
 		case n%2 == 0:
 			done++
 			times.add(took)
