@@ -115,11 +115,15 @@ func hashAddress(seed maphash.Seed, addr netip.AddrPort) uint64 {
 
 func hashUser(seed maphash.Seed, user string) uint64 { return maphash.String(seed, user) }
 
-// bucket gives the key's place in a row. Two halves of one hash are as good as a hash for each row (Kirsch and Mitzenmacher, "Less
-// Hashing, Same Performance", 2006).
+// bucket gives the key's place in a row. Each row mixes all 64 bits of the hash anew (the finalizer of SplitMix64, see Steele, Lea and
+// Flood, "Fast Splittable Pseudorandom Number Generators", 2014). Rows made of two columns of the hash (double hashing) would be
+// cheaper, but two keys that agree in two of them would agree in all: one in 360,000 strangers while 500 addresses fail each second.
 func (l *leaky) bucket(hash uint64, row int) *time.Duration {
-	column := uint32(hash) + uint32(row)*uint32(hash>>32|1)
-	return &l.rows[row][column&uint32(len(l.rows[row])-1)]
+	x := hash + uint64(row)*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	return &l.rows[row][x&uint64(len(l.rows[row])-1)]
 }
 
 // level is how long it takes until the key's failures are forgiven. A clock that went back forgives nothing.
