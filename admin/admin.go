@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -39,15 +40,16 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// Serve serves until the server is closed. More connections than the limit wait.
-func Serve(s *http.Server, l net.Listener) error { return serve(s, l, false) }
-
-// ServeHealth is Serve for answers that take no time: the connection that is the oldest makes room for a new one. Whoever holds many must
-// not keep an orchestrator waiting, which would restart the proxy.
-func ServeHealth(s *http.Server, l net.Listener) error { return serve(s, l, true) }
-
-func serve(s *http.Server, l net.Listener, makesRoom bool) error {
-	err := s.Serve(&limited{Listener: l, places: make(chan struct{}, maxConnections), makesRoom: makesRoom})
+// Serve serves until the server is closed. Of more connections than the limit some end that have proved nothing (see limited): whoever
+// holds many keeps neither administrators out nor issuers, nor an orchestrator, which would restart the proxy.
+func Serve(s *http.Server, l net.Listener) error {
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, placeKey{}, c) }
+	s.ConnState = func(c net.Conn, state http.ConnState) {
+		if p, ok := c.(*place); ok && state == http.StateIdle { // its request has been answered
+			p.prove(false)
+		}
+	}
+	err := s.Serve(newLimited(l, maxConnections))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -63,7 +65,7 @@ func plain(h http.Handler) http.Handler {
 	})
 }
 
-// guarded lets only those in who bring one of the tokens (RFC 6750, section 2.1).
+// guarded lets only those in who bring one of the tokens (RFC 6750, section 2.1). Their connections keep their places.
 func guarded(tokens []claimpool.Secret, audit claimpool.Auditor, log *slog.Logger, h http.Handler) http.Handler {
 	want := make([][sha256.Size]byte, len(tokens))
 	for i, token := range tokens {
@@ -85,6 +87,7 @@ func guarded(tokens []claimpool.Secret, audit claimpool.Auditor, log *slog.Logge
 			fail(w, http.StatusUnauthorized, "a token is needed")
 			return
 		}
+		proved(r)
 		h.ServeHTTP(w, r)
 	})
 }

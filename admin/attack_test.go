@@ -101,38 +101,6 @@ func TestAttackKillOfEverybody(t *testing.T) {
 	}
 }
 
-// TestAttackHealthIsHeld: the attacker reaches the endpoint for health, which asks for no token. He holds all of its connections, so that the
-// orchestrator gets no answer in time, and restarts the proxy.
-//
-// Must: The orchestrator must get its answer at once.
-// Dialects: none
-func TestAttackHealthIsHeld(t *testing.T) {
-	log, _ := newLog()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	always := &admin.Health{Alive: func(context.Context) bool { return true }, Ready: func() bool { return true }}
-	s, ended := admin.NewServer(admin.HealthHandler(always), log), make(chan error, 1)
-	go func() { ended <- admin.ServeHealth(s, l) }()
-	for range 200 {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: a\r\n")) // and no end
-	}
-	began := time.Now()
-	if status, text, _ := ask(t, "GET", "http://"+l.Addr().String()+"/healthz", ""); status != 200 || text != "ok\n" || time.Since(began) > 8*time.Second {
-		t.Errorf("%d %q in %v", status, text, time.Since(began))
-	}
-	s.Close()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-}
-
 // TestAttackEndpointWithoutToken: the attacker reaches the endpoint of administrators, from another program or through the browser of
 // somebody on this machine. He has no token, a wrong one, the right one in the wrong place, or an endpoint whose token is empty.
 //

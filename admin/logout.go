@@ -54,6 +54,7 @@ func takeLogout(r *http.Request, verify func([]byte) (*Logout, error), revocatio
 	if err != nil {
 		return nil, err
 	}
+	proved(r)
 	once := revocation.LogoutMark(l.Issuer, l.ID)
 	if err := revocations.Revoke(r.Context(), revocation.Logout(l.Issuer, l.Subject, l.Session, l.Issued), &once); err != nil {
 		return nil, err

@@ -78,14 +78,11 @@ func (s *service) open(e endpoint) error {
 			return own, nil
 		}})
 	}
-	server, serve := admin.NewServer(e.handler, s.log), admin.Serve
-	if e.key == "health" {
-		serve = admin.ServeHealth
-	}
+	server := admin.NewServer(e.handler, s.log)
 	s.log.Info("listening for "+e.key, claimpool.LogAddr, l.Addr().String())
 	context.AfterFunc(s.ctx, func() { server.Close() })
 	s.wg.Go(func() {
-		if err := serve(server, l); err != nil {
+		if err := admin.Serve(server, l); err != nil {
 			s.log.Error("stopped listening", claimpool.LogAddr, l.Addr().String(), claimpool.LogErr, err.Error())
 		}
 	})
