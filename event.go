@@ -13,6 +13,7 @@ const (
 	EventRenewal    EventKind = "renewal"    // a client has handed in a fresh token
 	EventHandover   EventKind = "handover"   // a server connection went to another identity
 	EventRevocation EventKind = "revocation" // somebody was signed out
+	EventUndo       EventKind = "undo"       // somebody may come back: a revocation was taken back
 	EventCommand    EventKind = "command"    // an administrator has asked for something, or tried to
 
 	EventTransaction EventKind = "transaction" // what a client asked of a server until it gave it back: a transaction, or a pipeline of them

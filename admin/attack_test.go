@@ -30,6 +30,11 @@ func (c *counted) Revoke(context.Context, []revocation.Entry, *claimpool.Mark) e
 	return c.fail
 }
 
+func (c *counted) Undo(context.Context, int64, string) error {
+	c.calls++
+	return c.fail
+}
+
 func (c *counted) List(context.Context) ([]revocation.Entry, error) {
 	c.calls++
 	return nil, c.fail
@@ -126,7 +131,7 @@ func TestAttackEndpointWithoutToken(t *testing.T) {
 		"behind a good one": {"Authorization", "Bearer x", "Authorization", "Bearer " + secret},
 	} {
 		for _, where := range []string{url, open} {
-			for _, request := range [][2]string{{"GET", "/revocations"}, {"POST", "/revocations"}, {"OPTIONS", "/revocations"}, {"GET", "/"}, {"GET", "/revocations?token=" + secret},
+			for _, request := range [][2]string{{"GET", "/revocations"}, {"POST", "/revocations"}, {"OPTIONS", "/revocations"}, {"DELETE", "/revocations/7"}, {"GET", "/"}, {"GET", "/revocations?token=" + secret},
 				{"GET", "/pools"}, {"HEAD", "/pools"}, {"POST", "/pools"}, {"GET", "/pools?token=" + secret}, {"GET", "//pools"}} {
 				status, text, got := ask(t, request[0], where+request[1], body, header...)
 				if status != http.StatusUnauthorized || !strings.Contains(text, "a token is needed") && request[0] != "HEAD" {

@@ -206,11 +206,13 @@ func (v value) of(args []string) string {
 
 // statement reads one command.
 func (p *parser) statement() (st *statement, err error) {
-	switch w := p.take("SHOW", "REVOKE", "RELOAD", "KILL", "PAUSE", "RESUME"); w {
+	switch w := p.take("SHOW", "REVOKE", "UNDO", "RELOAD", "KILL", "PAUSE", "RESUME"); w {
 	case "SHOW":
 		st, err = p.show()
 	case "REVOKE":
 		st, err = p.revoke()
+	case "UNDO":
+		st, err = p.undo()
 	case "KILL":
 		st, err = p.kill()
 	case "PAUSE", "RESUME":

@@ -50,6 +50,15 @@ func (d *desk) Revoke(_ context.Context, list []revocation.Entry, _ *claimpool.M
 	return d.fail
 }
 
+// Undo is part of admin.Revocations.
+func (d *desk) Undo(_ context.Context, id int64, reason string) error {
+	d.killed = fmt.Sprintf("%d %s", id, reason)
+	if err, ok := map[int64]error{404: revocation.ErrUnknown, 8: revocation.ErrUndone, 9: revocation.ErrByIssuer}[id]; ok {
+		return err
+	}
+	return d.fail
+}
+
 // List is part of admin.Revocations.
 func (d *desk) List(context.Context) ([]revocation.Entry, error) { return d.made, d.fail }
 
@@ -280,8 +289,8 @@ func TestConsoleRevokes(t *testing.T) {
 		}
 	}
 	made := time.Date(2026, 11, 21, 12, 0, 0, 120000, time.FixedZone("", 3600))
-	d.made = []revocation.Entry{{ID: 7, Kind: claimpool.MarkIssuer, Issuer: "i", Made: made, By: "me", Reason: "r"}}
-	if got := d.say("SHOW REVOCATIONS"); !strings.Contains(got, ",i,,,2026-11-21 11:00:00.00012+00,me,r) C(SHOW)") {
+	d.made = []revocation.Entry{{ID: 7, Kind: claimpool.MarkIssuer, Issuer: "i", Made: made, By: "me", Reason: "r", UndoneBy: 9}}
+	if got := d.say("SHOW REVOCATIONS"); !strings.Contains(got, ",i,,,2026-11-21 11:00:00.00012+00,me,r,f,9) C(SHOW)") {
 		t.Error(got)
 	}
 }
@@ -389,8 +398,8 @@ func TestConsoleExtended(t *testing.T) {
 		{wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "", ""), "", "", nil), "", 0), "1 2 I Z(I)"},
 		{wire.AppendDescribe(wire.AppendParse(nil, "", "BEGIN"), wire.KindStatement, ""), "1 t n Z(I)"},
 		{wire.AppendExecute(wire.AppendBind(nil, "", "", nil), "", 0), "2 C(BEGIN) Z(T)"},
-		{wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "h", "SHOW REVOCATIONS"), "p", "h", nil), "p", 1), "1 2 D(1,,00,,,,,,) s Z(T)"},
-		{wire.AppendExecute(nil, "p", 0), "D(2,,00,,,,,,) C(SHOW) Z(T)"},
+		{wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "h", "SHOW REVOCATIONS"), "p", "h", nil), "p", 1), "1 2 D(1,,00,,,,,,,f,) s Z(T)"},
+		{wire.AppendExecute(nil, "p", 0), "D(2,,00,,,,,,,f,) C(SHOW) Z(T)"},
 		{wire.AppendExecute(nil, "p", 0), "C(SHOW) Z(T)"},
 		{wire.AppendClose(wire.AppendClose(nil, wire.KindPortal, "p"), wire.KindStatement, "h"), "3 3 Z(T)"},
 		{wire.AppendExecute(wire.AppendBind(wire.AppendParse(nil, "", "ROLLBACK"), "", "", nil), "", 0), "1 2 C(ROLLBACK) Z(I)"},

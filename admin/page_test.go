@@ -61,13 +61,13 @@ func meaning(view, column string) string {
 
 // meanings are those of the columns, by "VIEW.column", or by the name alone where it means the same everywhere.
 var meanings = map[string]string{
-	"addr": "address and port; `@` for a unix socket", "CLIENTS.addr": "address and port; behind a load balancer, where there is no audit stream, the load balancer's", "by": "the role that wrote it",
+	"addr": "address and port; `@` for a unix socket", "CLIENTS.addr": "address and port; behind a load balancer, where there is no audit stream, the load balancer's", "by": "the role that wrote it", "by_issuer": "a logout at the issuer, which nobody takes back", "undone_by": "the number of the line that takes this one back; null: it is in force",
 	"avg_ms": "how long the accepted ones took, on average", "avg_xact_us": "`xact_ms` for each transaction", "before": "what was issued up to then is revoked", "cl_active": "clients with a server connection",
 	"cl_connected": "clients that are logged in", "cl_waiting": "clients that wait for a server connection", "client": "the number of a client, as in the log and the audit stream",
 	"SERVERS.client": "the number of the client that has it", "command": "what to say", "context": "how claims reach it", "database": "the name that clients use", "dbname": "the name at the server",
 	"does": "what comes of it", "from_clients_bytes": "bytes that clients have sent to servers", "hash": "what was revoked, as the audit stream shows it", "hosts": "its servers", "id": "the number in the table",
 	"identity": "subject, or subject@issuer", "SERVERS.identity": "whose context it carries", "idle_s": "seconds since its last transaction; 0 while it has one", "issuer": "the issuer", "key": "the setting",
-	"kind": "token, session, subject, sessionless or issuer", "left": "those who left before the end", "login": "when it logged in", "made": "when it was written", "maxwait_ms": "how long the first in the queue has waited",
+	"kind": "token, session, subject, sessionless or issuer; logout: a logout token that was taken; undo: what takes another back", "left": "those who left before the end", "login": "when it logged in", "made": "when it was written", "maxwait_ms": "how long the first in the queue has waited",
 	"method": "how the identity was proved", "mode": "session, transaction or statement", "name": "the name that clients use", "opened": "when it was opened", "paused": "clients wait, see PAUSE", "pinned": "it stays with its client between transactions",
 	"queue_full": "clients that were refused because the queue was full", "reason": "why, for people", "refused": "refused ones", "accepted": "accepted ones", "reload": "a reload changes it", "reserve_size": "further server connections for those who wait",
 	"right": "who may", "role": "the role in PostgreSQL", "server": "the process id in PostgreSQL", "CLIENTS.server": "the process id of the server that it has", "size": "the most server connections",

@@ -14,11 +14,12 @@ import (
 // Revocations is where revocations are kept. *revocation.Table is one.
 type Revocations interface {
 	Revoke(ctx context.Context, entries []revocation.Entry, once *claimpool.Mark) error
+	Undo(ctx context.Context, id int64, reason string) error
 	List(ctx context.Context) ([]revocation.Entry, error)
 }
 
 // Handler is the endpoint for administrators: GET /pools says what the pools do, GET /revocations lists, POST /revocations revokes what its
-// body, a revocation.Request, says. Every request, refused or not, is recorded; what cannot be recorded is not done. revocations, pools and
+// body, a revocation.Request, says, and DELETE /revocations/ID takes one back. Every request, refused or not, is recorded; what cannot be recorded is not done. revocations, pools and
 // audit may be nil.
 func Handler(token claimpool.Secret, revocations Revocations, pools Pools, audit claimpool.Auditor, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
@@ -29,6 +30,7 @@ func Handler(token claimpool.Secret, revocations Revocations, pools Pools, audit
 		e := &endpoint{revocations, log}
 		mux.HandleFunc("GET /revocations", e.list)
 		mux.HandleFunc("POST /revocations", e.revoke)
+		mux.HandleFunc("DELETE /revocations/{id}", e.undo)
 	}
 	return guarded([]claimpool.Secret{token}, audit, log, recorded(audit, mux))
 }
@@ -49,6 +51,9 @@ type shown struct {
 	Made    time.Time `json:"made"`
 	By      string    `json:"by"`
 	Reason  string    `json:"reason"`
+
+	ByIssuer bool  `json:"by_issuer,omitempty"`
+	UndoneBy int64 `json:"undone_by,omitempty"`
 }
 
 func (e *endpoint) list(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +64,7 @@ func (e *endpoint) list(w http.ResponseWriter, r *http.Request) {
 	}
 	list := make([]shown, 0, len(entries))
 	for _, x := range entries {
-		list = append(list, shown{x.ID, string(x.Kind), hex.EncodeToString(x.Mark[:]), x.Issuer, x.Subject, x.Before, x.Made, x.By, x.Reason})
+		list = append(list, shown{x.ID, string(x.Kind), hex.EncodeToString(x.Mark[:]), x.Issuer, x.Subject, x.Before, x.Made, x.By, x.Reason, x.ByIssuer, x.UndoneBy})
 	}
 	answer(w, http.StatusOK, list)
 }

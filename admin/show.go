@@ -25,7 +25,7 @@ var views = map[string]view{
 	}},
 	"POOLS": {columns("database", "target", "role", "mode", "cl_connected number", "cl_active number", "cl_waiting number", "maxwait_ms number", "sv_active number", "sv_idle number",
 		"sv_opening number", "sv_pinned number", "sv_unsure number", "size number", "reserve_size number"), "clients and servers of each pool at this moment", showPoolRows},
-	"REVOCATIONS": {columns("id number", "kind", "hash", "issuer", "sub", "before moment", "made moment", "by", "reason"), "who is signed out", showRevocations},
+	"REVOCATIONS": {columns("id number", "kind", "hash", "issuer", "sub", "before moment", "made moment", "by", "reason", "by_issuer flag", "undone_by number"), "who is signed out", showRevocations},
 }
 
 func init() { // it shows all of them, itself included
@@ -33,7 +33,7 @@ func init() { // it shows all of them, itself included
 }
 
 // hintCommands is what there is, for whoever asks for something else.
-const hintCommands = "SHOW HELP lists the commands: SHOW …, REVOKE, KILL, PAUSE, RESUME, RELOAD."
+const hintCommands = "SHOW HELP lists the commands: SHOW …, REVOKE, UNDO, KILL, PAUSE, RESUME, RELOAD."
 
 // show reads SHOW.
 func (p *parser) show() (*statement, error) {
@@ -63,6 +63,7 @@ func help() (rows [][]any) {
 		{"REVOKE HASH 'hex' [REASON 'text']", "revoke a token, by its hash in the audit stream"},
 		{"REVOKE SID 'sid' ISSUER 'iss' [REASON 'text']", "revoke the tokens of a session at the issuer"},
 		{"REVOKE ISSUER 'iss' [BEFORE 'time'] [REASON 'text']", "revoke everything that an issuer has issued"},
+		{"UNDO REVOCATION id [REASON 'text']", "take back one that an administrator has made; SHOW REVOCATIONS has the numbers"},
 		{"KILL CLIENT number", "end a client; SHOW CLIENTS has the numbers"},
 		{"KILL DATABASE 'name' [ROLE 'role']", "end all clients of a database, or of one of its roles"},
 		{"PAUSE DATABASE 'name'", "close its server connections as they become free; clients wait"},
@@ -109,9 +110,16 @@ func showRevocations(ctx context.Context, s *session) (rows [][]any, err error) 
 		return nil, errNoTable(err)
 	}
 	for _, e := range list {
-		rows = append(rows, []any{e.ID, string(e.Kind), hex.EncodeToString(e.Mark[:]), e.Issuer, e.Subject, orNull(e.Before), orNull(e.Made), e.By, e.Reason})
+		rows = append(rows, []any{e.ID, string(e.Kind), hex.EncodeToString(e.Mark[:]), e.Issuer, e.Subject, orNull(e.Before), orNull(e.Made), e.By, e.Reason, e.ByIssuer, numberOrNull(e.UndoneBy)})
 	}
 	return rows, nil
+}
+
+func numberOrNull(n int64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
 }
 
 func orNull(t time.Time) any {

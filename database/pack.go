@@ -31,7 +31,7 @@ var packs = []pack{
 		"mac(bytea, bytea, text)", "connection()", "rotate()"), qualify("claimpool_ticket", "keys"), ""},
 	{"lookup", "claimpool_lookup", qualify("claimpool_lookup", "password(text)"), nil, ""},
 	{"revocation", "claimpool_revocation", qualify("claimpool_revocation",
-		"revoke(text[], bytea[], text, text, timestamptz, text, bytea)", "since(bigint)", "forget(interval)"),
+		"revoke(text[], bytea[], text, text, timestamptz, text, bytea)", "undo(bigint, text)", "since(bigint)", "forget(interval)"),
 		qualify("claimpool_revocation", "revocations"), "claimpool_revocation"},
 	{"audit", "claimpool_audit", qualify("claimpool_audit", "prune(interval)"), qualify("claimpool_audit", "records"), "claimpool_audit"},
 }

@@ -34,9 +34,16 @@ func TestLifeOfTheRevocationPack(t *testing.T) {
 		if got := one(t, c.Connect(t, "app", "door", "p"), `select string_agg(kind || ' ' || (before is null) || ' ' || made_by, ',' order by id) from claimpool_revocation.since(0)`); got != "subject false door,token true door" {
 			t.Error(got)
 		}
+		for _, undo := range [][2]string{{"1", "done"}, {"1", "undone"}, {"3", "unknown"}, {"99", "unknown"}, {"null", "unknown"}} { // 3 is an undo
+			if got := one(t, c.Connect(t, "app", "door", "p"), "select claimpool_revocation.undo("+undo[0]+", 'a mistake')"); got != undo[1] {
+				t.Errorf("undo %s: %s", undo[0], got)
+			}
+		}
 		for _, role := range []string{"app", "admin"} {
-			if got := (&session{t: t, Conn: c.Connect(t, "app", role, "p")}).ask(revoke); got != denied {
-				t.Errorf("as %s: %s", role, got)
+			for _, sql := range []string{revoke, "select claimpool_revocation.undo(2, '')"} {
+				if got := (&session{t: t, Conn: c.Connect(t, "app", role, "p")}).ask(sql); got != denied {
+					t.Errorf("as %s: %s", role, got)
+				}
 			}
 		}
 		if s := status(t, conn, "app"); len(s.Packs) != 1 || len(s.Problems) != 0 {

@@ -43,6 +43,9 @@ func (k kept) Revoke(_ context.Context, list []revocation.Entry, _ *claimpool.Ma
 	return nil
 }
 
+// Undo is part of admin.Revocations.
+func (k kept) Undo(context.Context, int64, string) error { return revocation.ErrUnknown }
+
 // List is part of admin.Revocations.
 func (k kept) List(context.Context) ([]revocation.Entry, error) { return nil, nil }
 

@@ -130,7 +130,7 @@ func (f *Follower) learn(list []Entry) {
 	for i := range list {
 		if list[i].ID > *f.newest {
 			*f.newest = list[i].ID
-			if !first && f.Learned != nil && known(list[i].Kind) {
+			if !first && f.Learned != nil && (known(list[i].Kind) || list[i].Kind == KindUndo) {
 				f.Learned(list[i : i+1])
 			}
 		}

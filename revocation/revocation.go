@@ -1,12 +1,13 @@
 // Package revocation knows who has been signed out before the end of their tokens: a set in memory, which is asked at each
 // login, and the table that several proxies share. It does not know tokens, clients, or how a session ends.
 //
-// The set only grows, until an entry is older than every token that it could be about: neither a forged notification nor a
-// table that has lost its rows signs anybody in again.
+// The set only grows, until an entry is older than every token that it could be about, or an administrator takes his own back, by
+// one more row: neither a forged notification nor a table that has lost its rows signs anybody in again.
 package revocation
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,14 @@ type Entry struct {
 	Made    time.Time
 	By      string // the role that wrote it
 	Reason  string
+
+	ByIssuer bool  // a logout at the issuer: it cannot be taken back
+	Undoes   int64 // of KindUndo: the ID of the revocation that is taken back
+	UndoneBy int64 // the ID of the entry that has taken it back; 0: it is in force. Table.List says that
 }
+
+// KindUndo is an entry that takes another back.
+const KindUndo claimpool.MarkKind = "undo"
 
 // ErrStale says that nobody knows who has been signed out of late.
 var ErrStale = errors.New("the revocations could not be read for too long")
@@ -37,7 +45,7 @@ type Set struct {
 	read       atomic.Int64 // when all revocations up to then were known to be here, in nanoseconds since 1970; 0: never
 
 	mu      sync.RWMutex
-	entries map[claimpool.Mark]entry // guarded by mu
+	entries map[claimpool.Mark][]entry // guarded by mu; no list is empty
 }
 
 // Options are what a set needs.
@@ -56,6 +64,7 @@ type Options struct {
 const margin = 10 * time.Minute
 
 type entry struct {
+	id     int64     // in the table; 0 is for all that cannot be taken back
 	before time.Time // zero: whenever it was issued
 	until  time.Time
 }
@@ -65,7 +74,7 @@ func New(opts Options) *Set {
 	if opts.Clock == nil {
 		opts.Clock = time.Now
 	}
-	return &Set{opts: opts, entries: map[claimpool.Mark]entry{}}
+	return &Set{opts: opts, entries: map[claimpool.Mark][]entry{}}
 }
 
 // Generation changes with each revocation that is new here. Who has seen a generation need not ask again before the next.
@@ -96,36 +105,39 @@ func (s *Set) SignedOut(p *claimpool.Proof, login time.Time) bool {
 		return false
 	}
 	for _, m := range p.Marks {
-		e, ok := s.entries[m]
-		if ok && (e.before.IsZero() || issued.IsZero() || !issued.After(e.before)) {
-			return true
+		for _, e := range s.entries[m] {
+			if e.before.IsZero() || issued.IsZero() || !issued.After(e.before) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// Add takes revocations in, and reports whether one of them was new. asOf is a moment up to which all are known now; zero when
-// that is not so.
+// Add takes revocations in, and what takes them back, and reports whether somebody new is signed out by them. asOf is a moment up
+// to which all are known now; zero when that is not so.
 func (s *Set) Add(list []Entry, asOf time.Time) (changed bool) {
 	now := s.opts.Clock()
+	undone := map[int64]bool{}
 	s.mu.Lock()
-	for _, e := range list {
-		next := entry{before: e.Before, until: s.until(&e)}
+	for i := range list {
+		if e := &list[i]; e.Kind == KindUndo {
+			undone[e.Undoes] = true
+			s.undo(e)
+		}
+	}
+	for i := range list {
+		e := &list[i]
+		next := entry{before: e.Before, until: s.until(e)}
 		if timeless(e.Kind) {
 			next.before = time.Time{}
 		}
-		if !known(e.Kind) || !next.until.After(now) {
-			continue
+		if !e.ByIssuer {
+			next.id = e.ID
 		}
-		before, ok := s.entries[e.Mark]
-		if ok && (timeless(e.Kind) || !next.before.After(before.before)) {
-			if next.until.After(before.until) {
-				s.entries[e.Mark] = entry{before.before, next.until}
-			}
-			continue
+		if known(e.Kind) && next.until.After(now) && (next.id == 0 || !undone[next.id]) && s.put(e.Mark, next) {
+			changed = true
 		}
-		s.entries[e.Mark] = next
-		changed = true
 	}
 	s.mu.Unlock()
 	if changed {
@@ -135,6 +147,38 @@ func (s *Set) Add(list []Entry, asOf time.Time) (changed bool) {
 		s.read.Store(asOf.UnixNano())
 	}
 	return changed
+}
+
+// put adds an entry to those of a mark, and reports whether it reaches further than they do. The caller holds mu.
+func (s *Set) put(m claimpool.Mark, next entry) (further bool) {
+	list := s.entries[m]
+	further = !slices.ContainsFunc(list, func(e entry) bool { return e.before.IsZero() || !next.before.After(e.before) })
+	i := slices.IndexFunc(list, func(e entry) bool { return e.id == next.id })
+	if i < 0 {
+		s.entries[m] = append(list, next)
+		return further
+	}
+	if next.before.After(list[i].before) { // another table may have the same numbers
+		list[i].before = next.before
+	}
+	if next.until.After(list[i].until) {
+		list[i].until = next.until
+	}
+	return further
+}
+
+// undo takes back one entry, and no other of the same mark. The caller holds mu.
+func (s *Set) undo(u *Entry) {
+	s.drop(u.Mark, func(e entry) bool { return e.id != 0 && e.id == u.Undoes })
+}
+
+// drop takes entries of a mark away. The caller holds mu.
+func (s *Set) drop(m claimpool.Mark, which func(entry) bool) {
+	if list := slices.DeleteFunc(s.entries[m], which); len(list) > 0 {
+		s.entries[m] = list
+	} else {
+		delete(s.entries, m)
+	}
 }
 
 // until is when no token is left that the entry could be about.
@@ -151,14 +195,12 @@ func (s *Set) Forget() {
 	now := s.opts.Clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for m, e := range s.entries {
-		if !e.until.After(now) {
-			delete(s.entries, m)
-		}
+	for m := range s.entries {
+		s.drop(m, func(e entry) bool { return !e.until.After(now) })
 	}
 }
 
-// Len is the number of entries.
+// Len is the number of those who are revoked: tokens, sessions, people, issuers.
 func (s *Set) Len() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

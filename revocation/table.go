@@ -13,7 +13,7 @@ import (
 )
 
 // Table is the revocations in PostgreSQL, as the pack "revocation" of claimpool db install makes them. All that it says to the
-// database are calls of the pack's three functions.
+// database are calls of the pack's four functions.
 type Table struct {
 	// Connect opens a connection as a member of the role claimpool_revocation.
 	Connect func(context.Context) (*pgx.Conn, error)
@@ -40,19 +40,6 @@ func (t *Table) Revoke(ctx context.Context, entries []Entry, once *claimpool.Mar
 	if len(entries) == 0 {
 		return errors.New("there is nothing to revoke")
 	}
-	ctx, cancel := context.WithTimeout(ctx, maxQuery)
-	defer cancel()
-	select {
-	case writers <- struct{}{}:
-		defer func() { <-writers }()
-	case <-ctx.Done():
-		return fmt.Errorf("write the revocation: %w", ctx.Err())
-	}
-	conn, err := t.Connect(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to the table of revocations: %w", err)
-	}
-	defer closeSoon(conn)
 	var kinds []string
 	var marks [][]byte
 	for i := range entries {
@@ -69,18 +56,68 @@ func (t *Table) Revoke(ctx context.Context, entries []Entry, once *claimpool.Mar
 		replay = once[:]
 	}
 	var taken bool
-	err = conn.QueryRow(ctx, "select claimpool_revocation.revoke($1, $2, $3, $4, $5, $6, $7)",
-		kinds, marks, first.Issuer, first.Subject, before, first.Reason, replay).Scan(&taken)
-	switch {
-	case err != nil:
-		return fmt.Errorf("write the revocation: %w", err)
-	case !taken:
+	err := t.write(ctx, &taken, "select claimpool_revocation.revoke($1, $2, $3, $4, $5, $6, $7)",
+		kinds, marks, first.Issuer, first.Subject, before, first.Reason, replay)
+	if err == nil && !taken {
 		return ErrReplayed
+	}
+	return err
+}
+
+// Why a revocation is not taken back.
+var (
+	ErrUnknown  = errors.New("there is no revocation of this number")
+	ErrUndone   = errors.New("the revocation has been taken back already")
+	ErrByIssuer = errors.New("the issuer has made the revocation, by a logout: it cannot be taken back")
+
+	ErrLongReason = errors.New("the reason is too long")
+)
+
+// Undo takes one revocation back that an administrator has made. Others of the same person or token stay in force, and sessions that have ended
+// stay ended. The error is one of these, or why the table cannot be used.
+func (t *Table) Undo(ctx context.Context, id int64, reason string) error {
+	if len(reason) > maxReason {
+		return ErrLongReason
+	}
+	var said string
+	if err := t.write(ctx, &said, "select claimpool_revocation.undo($1, $2)", id, reason); err != nil {
+		return err
+	}
+	switch said {
+	case "done":
+		return nil
+	case "unknown":
+		return ErrUnknown
+	case "undone":
+		return ErrUndone
+	case "issuer":
+		return ErrByIssuer
+	}
+	return fmt.Errorf("write the revocation: the table says %q", said)
+}
+
+// write asks one question that writes, whose answer is one value.
+func (t *Table) write(ctx context.Context, answer any, sql string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, maxQuery)
+	defer cancel()
+	select {
+	case writers <- struct{}{}:
+		defer func() { <-writers }()
+	case <-ctx.Done():
+		return fmt.Errorf("write the revocation: %w", ctx.Err())
+	}
+	conn, err := t.Connect(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to the table of revocations: %w", err)
+	}
+	defer closeSoon(conn)
+	if err := conn.QueryRow(ctx, sql, args...).Scan(answer); err != nil {
+		return fmt.Errorf("write the revocation: %w", err)
 	}
 	return nil
 }
 
-// List gives the revocations that are in the table, the oldest first.
+// List gives the revocations that are in the table, the oldest first, with those that were taken back, and what took them back.
 func (t *Table) List(ctx context.Context) ([]Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, 6*maxQuery)
 	defer cancel()
@@ -89,7 +126,17 @@ func (t *Table) List(ctx context.Context) ([]Entry, error) {
 		return nil, fmt.Errorf("connect to the table of revocations: %w", err)
 	}
 	defer closeSoon(conn)
-	return since(ctx, conn, 0)
+	list, err := since(ctx, conn, 0)
+	undone := map[int64]int64{}
+	for i := range list {
+		if list[i].Kind == KindUndo {
+			undone[list[i].Undoes] = list[i].ID
+		}
+	}
+	for i := range list {
+		list[i].UndoneBy = undone[list[i].ID]
+	}
+	return list, err
 }
 
 // batch is how many rows claimpool_revocation.since gives at a time.
@@ -115,7 +162,7 @@ func since(ctx context.Context, conn *pgx.Conn, id int64) (list []Entry, err err
 func readPage(ctx context.Context, conn *pgx.Conn, id int64) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxQuery)
 	defer cancel()
-	rows, err := conn.Query(ctx, "select id, kind, mark, issuer, subject, before, made, made_by::text, reason from claimpool_revocation.since($1)", id)
+	rows, err := conn.Query(ctx, "select id, kind, mark, issuer, subject, before, made, made_by::text, reason, by_issuer, coalesce(undoes, 0) from claimpool_revocation.since($1)", id)
 	if err != nil {
 		return nil, err
 	}
@@ -131,11 +178,14 @@ type row struct {
 	Before          *time.Time
 	Made            time.Time
 	By, Reason      string
+	ByIssuer        bool
+	Undoes          int64
 }
 
 func (r *row) entry() Entry {
 	e := Entry{
 		ID: r.ID, Kind: claimpool.MarkKind(r.Kind), Issuer: r.Issuer, Subject: r.Subject, Made: r.Made, By: r.By, Reason: r.Reason,
+		ByIssuer: r.ByIssuer, Undoes: r.Undoes,
 	}
 	copy(e.Mark[:], r.Mark) // the table keeps its length
 	if r.Before != nil {

@@ -208,7 +208,7 @@ func TestAttackForgedNotification(t *testing.T) {
 			"select * from claimpool_revocation.revocations", "delete from claimpool_revocation.revocations",
 			"insert into claimpool_revocation.revocations (kind) values ('token')", "truncate claimpool_revocation.revocations",
 			"select * from claimpool_revocation.since(0)",
-			"select claimpool_revocation.forget('1 minute')", "set role claimpool_revocation", "set role claimpool_owner",
+			"select claimpool_revocation.forget('1 minute')", "select claimpool_revocation.undo(1, '')", "set role claimpool_revocation", "set role claimpool_owner",
 			"select claimpool_revocation.revoke('{subject}', array[sha256('x')], 'i', 's', null, '', null)",
 			"create function claimpool_revocation.since(text) returns int language sql return 1",
 		} {

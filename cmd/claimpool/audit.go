@@ -105,8 +105,11 @@ func (a *auditing) learned(list []revocation.Entry) {
 		event := &claimpool.Event{
 			Kind: claimpool.EventRevocation, Issuer: e.Issuer, Subject: e.Subject, Reason: string(e.Kind) + " by " + e.By + ": " + e.Reason,
 		}
-		if e.Kind == claimpool.MarkToken {
+		switch e.Kind {
+		case claimpool.MarkToken:
 			event.Token = e.Mark
+		case revocation.KindUndo:
+			event.Kind, event.Reason = claimpool.EventUndo, fmt.Sprintf("of revocation %d by %s: %s", e.Undoes, e.By, e.Reason)
 		}
 		a.stream.Record(event)
 	}

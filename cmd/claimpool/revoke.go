@@ -15,6 +15,7 @@ type revokeCommands struct {
 	Session revokeSessionCommand `cmd:"" help:"Revoke the tokens of one session at the issuer, by their sid."`
 	Token   revokeTokenCommand   `cmd:"" help:"Revoke one token, by its jti."`
 	Issuer  revokeIssuerCommand  `cmd:"" help:"Revoke everything that an issuer has issued up to now."`
+	Undo    revokeUndoCommand    `cmd:"" help:"Take back a revocation that was made by mistake. Logouts that came from an issuer stay."`
 	List    revokeListCommand    `cmd:"" help:"Print who is signed out."`
 }
 
@@ -91,6 +92,27 @@ func (c *revokeIssuerCommand) Run(env *environment) error {
 	return c.write(env, revocation.Request{Issuer: c.Issuer, All: true, Before: c.Before})
 }
 
+type revokeUndoCommand struct {
+	revokeFlags
+	ID int64 `arg:"" help:"Its number, as \"claimpool revoke list\" shows it."`
+}
+
+// Run takes a revocation back.
+func (c *revokeUndoCommand) Run(env *environment) error {
+	connect, err := revocation.Connector("revocation", c.DSN, nil)
+	if err != nil {
+		return usage("--dsn: %w", err)
+	}
+	table := revocation.Table{Connect: connect}
+	ctx, cancel := context.WithTimeout(env.ctx, c.Timeout)
+	defer cancel()
+	if err := table.Undo(ctx, c.ID, c.Reason); err != nil {
+		return err
+	}
+	fmt.Fprintln(env.out, "Taken back. New logins are good again within a second, wherever a proxy follows this table.")
+	return nil
+}
+
 type revokeListCommand struct {
 	dbFlags
 }
@@ -116,7 +138,11 @@ func (c *revokeListCommand) Run(env *environment) error {
 		case what == "":
 			what = hex.EncodeToString(e.Mark[:])
 		}
-		fmt.Fprintf(env.out, "%s  %s %q by %s: %q of %q\n", e.Made.UTC().Format(time.RFC3339), e.Kind, what, e.By, e.Reason, e.Issuer)
+		after := ""
+		if e.UndoneBy != 0 {
+			after = fmt.Sprintf(" (taken back by %d)", e.UndoneBy)
+		}
+		fmt.Fprintf(env.out, "%d  %s  %s %q by %s: %q of %q%s\n", e.ID, e.Made.UTC().Format(time.RFC3339), e.Kind, what, e.By, e.Reason, e.Issuer, after)
 	}
 	return nil
 }

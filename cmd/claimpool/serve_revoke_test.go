@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,6 +109,73 @@ func TestServeRevocations(t *testing.T) {
 		if status := run(env, append(append([]string{"revoke"}, args...), "--dsn", dsn)); status != statusUsage {
 			t.Errorf("%v: %d", args, status)
 		}
+	}
+}
+
+// What was revoked by mistake is taken back at both of two proxies, by a command or by HTTP, and stays so over a restart. The audit stream
+// of each has it.
+func TestServeUndo(t *testing.T) {
+	s := newStage(t)
+	dsn := s.withRevocations()
+	const secret = "0123456789abcdef0123456789abcdef"
+	s.put("admin.token", []byte(secret+"\n"))
+	s.settings["more"] += "audit: {to: file, file: audit.jsonl}\n"
+	other := s.sibling()
+	s.settings["more"] += "admin: {listen: '127.0.0.1:0', token: {file: admin.token}}\n"
+	a := s.serve()
+	other.settings = maps.Clone(s.settings)
+	other.settings["more"] = strings.Split(s.settings["more"], "admin:")[0]
+	b := other.serve()
+	endpoint := a.await("listening for admin", 1)["addr"].(string)
+	mine := s.issuer.Mint("someone", nil)
+	comesIn := func(p *process, want bool) {
+		t.Helper()
+		soon(t, fmt.Sprintf("the login succeeds: %t", want), func() bool {
+			c, err := s.dial(p, s.role, mine, "server.test")
+			if err == nil {
+				c.Close(t.Context())
+			}
+			return (err == nil) == want
+		})
+	}
+	command := func(args ...string) string {
+		t.Helper()
+		var out, errs strings.Builder
+		if status := run(&environment{ctx: t.Context(), out: &out, err: &errs}, append(args, "--dsn", dsn)); status != statusOK {
+			t.Fatal(errs.String())
+		}
+		return out.String()
+	}
+	for i, undo := range []func(){
+		func() { command("revoke", "undo", "1", "--reason", "the wrong one") },
+		func() {
+			for _, status := range []int{204, 409} {
+				if got, text := call(t, "DELETE", endpoint, "/revocations/3?reason=again", "", "", secret); got != status {
+					t.Errorf("%d %s", got, text)
+				}
+			}
+		},
+	} {
+		command("revoke", "subject", "someone", "--issuer", "https://issuer.test")
+		comesIn(a, false)
+		comesIn(b, false)
+		undo()
+		comesIn(a, true)
+		comesIn(b, true)
+		if list := command("revoke", "list"); strings.Count(list, "(taken back by ") != i+1 {
+			t.Error(list)
+		}
+	}
+	if status, text := call(t, "GET", endpoint, "/revocations", "", "", secret); status != 200 || !strings.Contains(text, `"undone_by":4`) {
+		t.Errorf("%d %s", status, text)
+	}
+	comesIn(other.sibling().serve(), true)
+	for _, dir := range []string{s.dir, other.dir} {
+		soon(t, "it is recorded", func() bool {
+			stream, err := os.ReadFile(filepath.Join(dir, "audit.jsonl"))
+			return err == nil && strings.Contains(string(stream), `"event":"undo","iss":"https://issuer.test","sub":"someone","reason":"of revocation 1 by `) &&
+				strings.Contains(string(stream), `of revocation 3 by `)
+		})
 	}
 }
 

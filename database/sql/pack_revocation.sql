@@ -3,14 +3,16 @@
 
 CREATE TABLE claimpool_revocation.revocations (
 	id      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-	kind    text        NOT NULL CHECK (kind IN ('token', 'session', 'subject', 'sessionless', 'issuer', 'logout')),
+	kind    text        NOT NULL CHECK (kind IN ('token', 'session', 'subject', 'sessionless', 'issuer', 'logout', 'undo')),
 	mark    bytea       NOT NULL CHECK (length(mark) = 32),
 	issuer  text        NOT NULL CHECK (length(issuer) <= 1024),
 	subject text        NOT NULL CHECK (length(subject) <= 255),
 	before  timestamptz, -- what was issued up to then; NULL: whenever
 	made    timestamptz NOT NULL DEFAULT clock_timestamp(),
 	made_by name        NOT NULL DEFAULT session_user,
-	reason  text        NOT NULL CHECK (length(reason) <= 200)
+	reason  text        NOT NULL CHECK (length(reason) <= 200),
+	by_issuer boolean   NOT NULL DEFAULT false, -- a logout token made it: nobody takes it back
+	undoes  bigint      UNIQUE -- the id of the revocation that this row takes back
 );
 CREATE UNIQUE INDEX ON claimpool_revocation.revocations (mark) WHERE kind = 'logout'; -- a logout token is taken once
 CREATE INDEX ON claimpool_revocation.revocations (made);
@@ -34,12 +36,38 @@ BEGIN
 			RETURN false;
 		END IF;
 	END IF;
-	INSERT INTO claimpool_revocation.revocations (kind, mark, issuer, subject, before, reason)
+	INSERT INTO claimpool_revocation.revocations (kind, mark, issuer, subject, before, reason, by_issuer)
 		SELECT e.kind, e.mark, revoke.issuer, revoke.subject,
-			CASE WHEN e.kind IN ('subject', 'sessionless', 'issuer') THEN coalesce(revoke.before, clock_timestamp()) END, revoke.reason
+			CASE WHEN e.kind IN ('subject', 'sessionless', 'issuer') THEN coalesce(revoke.before, clock_timestamp()) END, revoke.reason, once IS NOT NULL
 		FROM unnest(kinds, marks) WITH ORDINALITY e (kind, mark, n) ORDER BY e.n;
 	PERFORM pg_notify('claimpool_revocation', '');
 	RETURN true;
+END
+$function$;
+
+-- Takes back one revocation that an administrator has made, by a row that says so: what a table has lost takes nothing back. The answer is
+-- "done", or why not: "unknown", "undone" (before), or "issuer": what the issuer has ended stays ended.
+CREATE FUNCTION claimpool_revocation.undo(id bigint, reason text) RETURNS text
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+	found_row claimpool_revocation.revocations;
+BEGIN
+	LOCK TABLE claimpool_revocation.revocations IN SHARE ROW EXCLUSIVE MODE;
+	SELECT r.* INTO found_row FROM claimpool_revocation.revocations r WHERE r.id = undo.id AND r.kind NOT IN ('logout', 'undo');
+	IF NOT FOUND THEN
+		RETURN 'unknown';
+	ELSIF found_row.by_issuer THEN
+		RETURN 'issuer';
+	END IF;
+	INSERT INTO claimpool_revocation.revocations (kind, mark, issuer, subject, before, reason, undoes)
+		VALUES ('undo', found_row.mark, found_row.issuer, found_row.subject, found_row.before, undo.reason, found_row.id) ON CONFLICT DO NOTHING;
+	IF NOT FOUND THEN
+		RETURN 'undone';
+	END IF;
+	PERFORM pg_notify('claimpool_revocation', '');
+	RETURN 'done';
 END
 $function$;
 
@@ -53,7 +81,8 @@ BEGIN
 END
 $function$;
 
--- Takes away rows that are older than every token that they could be about; a thousand at most.
+-- Takes away rows that are older than every token that they could be about; a thousand at most, the oldest first: what takes a revocation
+-- back stays as long as that.
 CREATE FUNCTION claimpool_revocation.forget(keep interval) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -65,14 +94,14 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'revocations are kept for a minute or longer';
 	END IF;
 	DELETE FROM claimpool_revocation.revocations d WHERE d.id IN (SELECT r.id FROM claimpool_revocation.revocations r
-		WHERE r.made < clock_timestamp() - keep AND coalesce(r.before, r.made) < clock_timestamp() - keep LIMIT 1000 FOR UPDATE SKIP LOCKED);
+		WHERE r.made < clock_timestamp() - keep AND coalesce(r.before, r.made) < clock_timestamp() - keep ORDER BY r.id LIMIT 1000 FOR UPDATE SKIP LOCKED);
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	RETURN gone;
 END
 $function$;
 
 REVOKE ALL ON FUNCTION claimpool_revocation.revoke(text[], bytea[], text, text, timestamptz, text, bytea),
-	claimpool_revocation.since(bigint), claimpool_revocation.forget(interval) FROM PUBLIC;
+	claimpool_revocation.undo(bigint, text), claimpool_revocation.since(bigint), claimpool_revocation.forget(interval) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION claimpool_revocation.revoke(text[], bytea[], text, text, timestamptz, text, bytea),
-	claimpool_revocation.since(bigint), claimpool_revocation.forget(interval) TO claimpool_revocation;
+	claimpool_revocation.undo(bigint, text), claimpool_revocation.since(bigint), claimpool_revocation.forget(interval) TO claimpool_revocation;
 GRANT USAGE ON SCHEMA claimpool_revocation TO claimpool_revocation;
