@@ -516,7 +516,7 @@ type Limits struct {
 	MaxClients int `yaml:"max_clients" bounds:"1..1000000"`
 
 	// The most client connections for one database. 0: no limit but max_clients. This limit and the three below count the
-	// clients that have come since it was set.
+	// clients that have come since it was set, and those that have said goodbye until their last request is answered.
 	ClientsPerDatabase int `yaml:"clients_per_database" bounds:"0..1000000"`
 
 	// The most client connections for one database role. 0: no limit but max_clients.

@@ -59,6 +59,21 @@ func (c *census) free(seats []seat) {
 	}
 }
 
+// unseat gives the client's seats back.
+func (c *client) unseat() {
+	c.pool.hub.proxy.census.free(c.seats)
+	c.seats = nil
+}
+
+// finished is the end of the work for a client that is gone, whose seats have been taken until now: to say goodbye behind a long request
+// is no way to get more of them.
+func (s *backend) finished() {
+	if c := s.former; c != nil {
+		s.former = nil
+		c.unseat()
+	}
+}
+
 // sit takes a seat for the visitor. It says what is full otherwise.
 func (v *visitor) sit(of seatOf, name string, limit int, full *claimpool.Error) error {
 	if limit == 0 {

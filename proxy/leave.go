@@ -54,7 +54,8 @@ func (c *client) gone(reason string) {
 	c.state = left
 	c.recordTransaction(false)
 	h.proxy.keys.remove(c) // first: who gets the server next may be told the same process id
-	if s := c.server; s != nil {
+	s := c.server
+	if s != nil {
 		c.server, s.client = nil, nil
 		s.statements.Leave()
 		if c.soils {
@@ -67,7 +68,10 @@ func (c *client) gone(reason string) {
 	h.drop(c)
 	c.pool.pool.Leave(c.entry)
 	h.proxy.leave(c.pool, c.identity)
-	h.proxy.uncount(c.seats)
+	if s == nil || s.former != c { // else the server has them until it is done
+		c.unseat()
+	}
+	h.proxy.count.Add(-1)
 	c.recordEnd(reason)
 	h.proxy.log.Info("connection closed", claimpool.LogClient, c.number, claimpool.LogPool, c.pool.name(),
 		claimpool.LogIdentity, c.identity, claimpool.LogReason, reason,

@@ -116,7 +116,8 @@ func (s *backend) finish(b []byte) int {
 	case !s.relay.Busy() && s.relay.Whole():
 		s.timer.Stop()
 		c := s.former
-		s.state, s.former, c.leaving = serving, nil, false
+		s.state, c.leaving = serving, false
+		s.finished()
 		s.abandoned(c, now)
 	case s.relay.Ended() != ended && s.former.identity.Expired(now):
 		s.retireBusy(pool.LeftInQuery)
@@ -165,6 +166,7 @@ func (s *backend) dismiss() {
 		s.conn.Write(wire.AppendTerminate(nil))
 	}
 	s.state = gone
+	s.finished()
 	s.timer.Stop()
 	s.conn.Close()
 }

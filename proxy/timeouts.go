@@ -53,7 +53,7 @@ func (l *Limits) cancelTimeout() time.Duration {
 	return defaultCancelTimeout
 }
 
-// finishFor begins to carry out the last requests of a client that has said goodbye. It is bounded as if the client were there.
+// finishFor begins to carry out the last requests of a client that has said goodbye. It is bounded, and counted, as if the client were there.
 func (s *backend) finishFor(c *client) {
 	h := s.pool.hub
 	s.state, s.former = finishing, c
