@@ -46,12 +46,15 @@ cp_login_is_superuser(void)
 #endif
 }
 
-/* Parallel workers run what their leader was allowed to run. */
+/*
+ * Parallel workers run what their leader was allowed to run.  A connection for
+ * replication (replication=database) takes SQL like any other.
+ */
 static bool
 closed(void)
 {
 	return (cp_gate || cp_session_gated()) &&
-		(MyBackendType == B_BACKEND ||
+		(MyBackendType == B_BACKEND || MyBackendType == B_WAL_SENDER ||
 		 (MyBackendType == B_BG_WORKER && !IsParallelWorker())) &&
 		!cp_context_valid() && !cp_login_trigger_runs() && !cp_login_is_superuser();
 }

@@ -140,6 +140,17 @@ func TestAttackGate(t *testing.T) {
 				t.Errorf("login with %v: %v", settings, err)
 			}
 		}
+		admin.mustExec("alter role pool replication") // its connections for replication take SQL, too
+		defer admin.mustExec("alter role pool noreplication")
+		c = s.login(t, "pool", "replication", "database")
+		for _, sql := range []string{"table notes", "select 1", "copy notes to stdout", "set role plain"} {
+			if r := c.exec(sql); r.code() != "28000" || len(r.rows) > 0 {
+				t.Errorf("on a connection for replication: %s: %s", sql, describe(r))
+			}
+		}
+		if r := c.exec("IDENTIFY_SYSTEM"); r.code() != "" {
+			t.Errorf("what is not SQL: %s", describe(r))
+		}
 		if got := admin.one("select count(*) from pg_largeobject_metadata"); got != "0" {
 			t.Errorf("large objects made: %s", got)
 		}
