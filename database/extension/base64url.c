@@ -9,8 +9,9 @@
  */
 #include "claimpool.h"
 
-static int
-sextet(unsigned char c)
+/* The value of a character; -1 for one that is not in the alphabet. */
+int
+cp_base64url_sextet(unsigned char c)
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -37,7 +38,7 @@ cp_base64url_decode(const char *src, int len, uint8 *dst)
 		return -1;
 	for (int i = 0; i < len; i++)
 	{
-		int			value = sextet((unsigned char) src[i]);
+		int			value = cp_base64url_sextet((unsigned char) src[i]);
 
 		if (value < 0)
 			return -1;

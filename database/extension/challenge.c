@@ -76,7 +76,7 @@ cp_challenge_define_rules(void)
 {
 	DefineCustomBoolVariable("jwt.require_challenge", "Takes only tokens that answer jwt_challenge().",
 							 "A token that was stolen is of no use then.",
-							 &required, false, PGC_SUSET, 0, NULL, NULL, NULL);
+							 &required, false, PGC_SUSET, CP_RULE, NULL, NULL, NULL);
 	DefineCustomIntVariable("jwt.challenge_lifetime", "How long jwt_challenge() waits for its answer.", NULL,
-							&lifetime, 60, 1, 600, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+							&lifetime, 60, 1, 600, PGC_SUSET, CP_RULE | GUC_UNIT_S, NULL, NULL, NULL);
 }

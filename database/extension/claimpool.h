@@ -93,6 +93,7 @@ extern bool cp_mac_verify(const CpMac *mac, const uint8 *bytes, int len, const u
 extern void cp_mac_free(CpMac *mac);
 
 /* base64url.c */
+extern int	cp_base64url_sextet(unsigned char c);
 extern int	cp_base64url_decode(const char *src, int len, uint8 *dst);
 extern int	cp_base64url_encode(const uint8 *src, int len, char *dst);
 
@@ -139,6 +140,7 @@ extern bool cp_context_leased(void);
 extern void cp_context_rollback_asked(void);
 extern void cp_context_failed(void);
 extern Jsonb *cp_context_claims(void);
+extern const char *cp_context_of_leader(void);
 extern void cp_context_publish(void);
 extern Jsonb *cp_context_parse(const char *json, MemoryContext memory);
 extern void cp_context_expired(void);
@@ -147,6 +149,7 @@ extern void cp_context_expired(void);
 extern void cp_direct_init(void);
 extern void cp_direct_settle(void);
 extern Jsonb *cp_direct_claims(void);
+extern void cp_direct_release_rules(void);
 
 /* redact.c */
 extern void cp_redact_init(void);

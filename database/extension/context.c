@@ -206,6 +206,16 @@ cp_context_claims(void)
 	return context.claims;
 }
 
+/*
+ * In a parallel worker: what its leader's setting jwt.context says, as JSON; NULL
+ * where that has none.
+ */
+const char *
+cp_context_of_leader(void)
+{
+	return cp_context_claims() != NULL && context.public.scope == CP_SCOPE_DIRECT ? context.json : NULL;
+}
+
 /* A ROLLBACK was accepted: the abort that follows is no failure. */
 void
 cp_context_rollback_asked(void)

@@ -218,14 +218,26 @@ assign_context(const char *newval, void *extra)
 	publish();
 }
 
+/*
+ * There are policies that read the setting, so it tells no more than jwt() does: in a
+ * parallel worker what the leader has, and nothing that has expired.
+ */
 static const char *
 show_context(void)
 {
 	const Found *found = effective();
+	const char *json;
 
-	if (found == NULL)
+	if (IsParallelWorker())
+	{
+		json = cp_context_of_leader();
+		return json != NULL ? json : "(not set)";
+	}
+	if (found == NULL || cp_session_challenged())
 		return "(not set)";
-	return found->state == VERIFIED ? found->json : "(not verified)";
+	if (found->state != VERIFIED)
+		return "(not verified)";
+	return GetCurrentTimestamp() < found->expires ? found->json : "(expired)";
 }
 
 /*

@@ -12,6 +12,13 @@
 
 #define CP_NONCE_CHARS 43		/* of a challenge: 32 bytes in base64url */
 
+/*
+ * Of keys and rules.  RESET ALL and DISCARD ALL ask nobody for permission: a
+ * client would undo with them what a superuser's function or a login trigger has
+ * chosen for its session.
+ */
+#define CP_RULE GUC_NO_RESET_ALL
+
 /* presentation.c: what a client hands in */
 typedef struct CpPresentation
 {

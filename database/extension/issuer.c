@@ -14,6 +14,7 @@
 /* Port is the same without it, and Kerberos' headers are not needed then. */
 #undef ENABLE_GSS
 #include "libpq/libpq-be.h"
+#include "utils/guc_tables.h"
 
 #define HIDDEN "(hidden)"
 
@@ -287,22 +288,40 @@ check_keys(char **newval, void **extra, GucSource source)
 	return count > 0 && !has_secret;
 }
 
+/*
+ * Once a proxy has the say nobody reads them, and what one identity's functions
+ * have set must not be there for the next: RESET ALL takes them like all others.
+ */
+void
+cp_direct_release_rules(void)
+{
+#if PG_VERSION_NUM < 190000
+	static const char *const rules[] = {
+		"jwt.pubkey", "jwt.secret", "jwt.keys", "jwt.issuer", "jwt.audience", "jwt.type", "jwt.leeway",
+		"jwt.max_lifetime", "jwt.set_once", "jwt.require_challenge", "jwt.challenge_lifetime"
+	};
+
+	for (int i = 0; i < lengthof(rules); i++)
+		cp_find_setting(rules[i])->flags &= ~CP_RULE;
+#endif
+}
+
 static void
 define_rules(void)
 {
 	DefineCustomStringVariable("jwt.issuer", "The issuer that tokens must name.", "Empty: any.",
-							   &issuer, "", PGC_SUSET, 0, NULL, NULL, NULL);
+							   &issuer, "", PGC_SUSET, CP_RULE, NULL, NULL, NULL);
 	DefineCustomStringVariable("jwt.audience", "The audience that tokens must name.", "Empty: any.",
-							   &audience, "", PGC_SUSET, 0, NULL, NULL, NULL);
+							   &audience, "", PGC_SUSET, CP_RULE, NULL, NULL, NULL);
 	DefineCustomStringVariable("jwt.type", "The type that tokens must have, such as at+jwt.", "Empty: any.",
-							   &type, "", PGC_SUSET, 0, NULL, NULL, NULL);
+							   &type, "", PGC_SUSET, CP_RULE, NULL, NULL, NULL);
 	DefineCustomIntVariable("jwt.leeway", "How wrong the clocks of issuers may be.", NULL,
-							&leeway, 0, 0, 600, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+							&leeway, 0, 0, 600, PGC_SUSET, CP_RULE | GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("jwt.max_lifetime", "The longest time from issue to expiry.", "0: any.",
-							&max_lifetime, 0, 0, INT_MAX / 2, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+							&max_lifetime, 0, 0, INT_MAX / 2, PGC_SUSET, CP_RULE | GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable("jwt.set_once", "Keeps the first context for the whole session.",
 							 "Until jwt_unseal() is called by whom it is granted.",
-							 &cp_set_once, false, PGC_SUSET, 0, NULL, NULL, NULL);
+							 &cp_set_once, false, PGC_SUSET, CP_RULE, NULL, NULL, NULL);
 	DefineCustomBoolVariable("jwt.compatibility",
 							 "Takes tokens that jwt_context took: expired ones, and secrets in catalogs.",
 							 "For scripts and tests. Not safe.",
@@ -317,14 +336,14 @@ cp_direct_define_keys(void)
 	cp_presentation_define_keys();
 	DefineCustomStringVariable("jwt.pubkey", "The public key that verifies tokens.",
 							   "Base64url of DER, PEM, or an X.509 certificate.",
-							   &pubkey, "", PGC_SUSET, 0, check_pubkey, NULL, NULL);
+							   &pubkey, "", PGC_SUSET, CP_RULE, check_pubkey, NULL, NULL);
 	DefineCustomStringVariable("jwt.secret", "The secret that verifies tokens with an HMAC.",
 							   "Base64url, 32 bytes or more.",
-							   &secret_mask, "", PGC_SUSET, GUC_NOT_IN_SAMPLE,
+							   &secret_mask, "", PGC_SUSET, CP_RULE | GUC_NOT_IN_SAMPLE,
 							   check_secret, assign_secret, show_secret);
 	DefineCustomStringVariable("jwt.keys", "Public keys that verify tokens, as a JWK set.",
 							   "Several issuers, or a key and the one after it.",
-							   &keys, "", PGC_SUSET, 0, check_keys, NULL, NULL);
+							   &keys, "", PGC_SUSET, CP_RULE, check_keys, NULL, NULL);
 	DefineCustomStringVariable("jwt.keys_file", "File with a JWK set; secret keys are allowed.",
 							   "Read at each verification, so a new file needs no reload.",
 							   &keys_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);

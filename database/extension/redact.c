@@ -4,9 +4,9 @@
  *
  * Whoever writes SET jwt.context = '...' puts a token into a statement, and
  * statements are logged, shown, counted and kept with what is prepared.  What
- * looks like a token, and any long word of a statement that names jwt.secret, is
- * written over with stars; nothing else of a statement changes, not even its
- * length.
+ * looks like a token, and any long word of a statement that names jwt.secret or
+ * calls a function that takes a key, is written over with stars; nothing else of
+ * a statement changes, not even its length.
  */
 #include "claimpool.h"
 
@@ -22,42 +22,109 @@
 
 static emit_log_hook_type next_emit_log = NULL;
 
+/* keys: a character of PEM counts, too */
 static bool
-is_word(char c)
+is_word(char c, bool keys)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+	return cp_base64url_sextet((unsigned char) c) >= 0 || c == '.' ||
+		(keys && (c == '+' || c == '/' || c == '='));
 }
 
 /*
- * Does the text name the setting, in any case of letters?  Asked of each
- * statement, so it looks at nothing but dots.
+ * Does a JSON object with members begin here, in base64url?  With "eyJ" as a
+ * rule, but white space may stand before its brace and behind it.
  */
 static bool
-names_secret(const char *text)
+begins_token(const char *text)
 {
-	for (const char *dot = strchr(text, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
+	uint32		bits = 0;
+	int			count = 0;
+	bool		brace = false;
+	int			value;
+
+	while ((value = cp_base64url_sextet((unsigned char) *text++)) >= 0)
 	{
-		if (dot - text >= 3 && pg_strncasecmp(dot - 3, "jwt.secret", 10) == 0)
+		char		c;
+
+		bits = (bits << 6 | value) & 0xFFFF;
+		count += 6;
+		if (count < 8)
+			continue;
+		count -= 8;
+		c = bits >> count & 0xFF;
+		if (c == '{' && !brace)
+			brace = true;
+		else if (c != ' ' && c != '\t' && c != '\n' && c != '\r')
+			return brace && c == '"';
+	}
+	return false;
+}
+
+/* Does this word end here, in any case of letters? */
+static bool
+ends_with(const char *text, const char *end, const char *word)
+{
+	int			len = strlen(word);
+
+	return end - text >= len && pg_strncasecmp(end - len, word, len) == 0;
+}
+
+/* Does the text call a function that takes a key? */
+static bool
+passes_key(const char *text)
+{
+	for (const char *bracket = strchr(text, '('); bracket != NULL; bracket = strchr(bracket + 1, '('))
+	{
+		const char *end = bracket;
+
+		while (end > text && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\n' || end[-1] == '"'))
+			end--;
+		if (ends_with(text, end, "jwt_sign") || ends_with(text, end, "jwt_verify"))
 			return true;
 	}
 	return false;
 }
 
-/* "eyJ" is how a JSON object begins in base64url, and so every JWT. */
+/*
+ * Is there anything to hide?  Asked of each statement, so it looks at nothing but
+ * brackets, dots, and what stands before them.  keys: not only tokens.
+ */
+static bool
+has_secret(const char *text, bool *keys)
+{
+	bool		token;
+
+	if (text == NULL)
+		return false;
+	*keys = passes_key(text);
+	token = strstr(text, "eyJ") != NULL;
+	for (const char *dot = strchr(text, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
+	{
+		const char *start = dot;
+
+		*keys = *keys || (ends_with(text, dot, "jwt") && pg_strncasecmp(dot, ".secret", 7) == 0);
+		while (!token && start > text && is_word(start[-1], false) && start[-1] != '.')
+			start--;
+		token = token || begins_token(start);
+	}
+	return token || *keys;
+}
+
 static bool
 redact(char *text)
 {
-	bool		all = names_secret(text);
 	bool		redacted = false;
+	bool		keys;
 
+	if (!has_secret(text, &keys))
+		return false;
 	while (*text)
 	{
 		char	   *end = text;
 
-		while (is_word(*end))
+		while (is_word(*end, keys))
 			end++;
-		if (end - text >= CP_MIN_HIDDEN && (all || strncmp(text, "eyJ", 3) == 0))
+		if (end - text >= CP_MIN_HIDDEN && (keys || begins_token(text)))
 		{
 			memset(text, '*', end - text);
 			redacted = true;
@@ -65,12 +132,6 @@ redact(char *text)
 		text = *end ? end + 1 : end;
 	}
 	return redacted;
-}
-
-static bool
-has_secret(const char *text)
-{
-	return text != NULL && (strstr(text, "eyJ") != NULL || names_secret(text));
 }
 
 /* For pg_stat_activity, which shows no more than this of a statement. */
@@ -90,13 +151,14 @@ redact_log(ErrorData *error)
 {
 	char	   *fields[] = {error->message, error->detail, error->detail_log,
 	error->hint, error->context, error->internalquery};
+	bool		keys;
 
 	for (int i = 0; i < lengthof(fields); i++)
 	{
 		if (fields[i] != NULL)
 			redact(fields[i]);
 	}
-	if (has_secret(debug_query_string))
+	if (has_secret(debug_query_string, &keys))
 	{
 		error->hide_stmt = true;
 		if (error->elevel >= ERROR)
@@ -117,8 +179,9 @@ const char *
 cp_redact_query(const char *query, bool top_level, MemoryContext memory)
 {
 	char	   *copy;
+	bool		keys;
 
-	if (!has_secret(query))
+	if (!has_secret(query, &keys))
 		return query;
 	copy = MemoryContextStrdup(memory, query);
 	if (!redact(copy))

@@ -70,6 +70,7 @@ prepare_answer(void)
 	put_uint32(session.salt + CP_NONCE_BYTES + 8, MyProc->roleId);
 	session.gated = cp_gate && !cp_login_is_superuser();
 	session.challenged = true;
+	cp_direct_release_rules();
 	cp_context_publish();		/* a context of the setting does not count now */
 }
 
