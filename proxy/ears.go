@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"slices"
+	"time"
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/feature"
@@ -27,6 +28,7 @@ type ears struct {
 	held       []byte              // notifications that depend on that
 	failed     *claimpool.Error    // why the listener cannot hear what a transaction wants to
 	waits      bool                // a request in a transaction waits for the listener
+	asked      time.Duration       // on the hub's clock: since when the client waits for the listener
 	news       []byte              // notifications that wait for the end of a transaction, or for the client to take bytes
 	lost       *claimpool.Error    // why it has missed some
 }
@@ -231,7 +233,10 @@ func (c *client) hear(channel string) (known bool, err error) {
 	case !already && len(e.channels)+len(e.pending) >= maxChannels:
 		return false, errTooManyChannels
 	}
-	return c.pool.listening().add(channel, c)
+	if known, err = c.pool.listening(c.server != nil).add(channel, c); !known {
+		e.asked = c.pool.hub.clock()
+	}
+	return known, err
 }
 
 // joining reports whether the client has listened within a transaction.

@@ -22,7 +22,7 @@ func (sp *sharedPool) lookAfterHosts(now time.Time) {
 	if g == nil || sp.removed || sp.hub.ended {
 		return
 	}
-	if g.Due(now) {
+	if !sp.pool.Paused() && g.Due(now) {
 		p.wg.Go(func() {
 			if err := g.Check(p.ctx, cfg); err != nil && p.ctx.Err() == nil {
 				p.log.Warn("could not look at the database servers", claimpool.LogPool, sp.name(), claimpool.LogErr, err.Error())

@@ -121,7 +121,7 @@ func (h *hub) drain() {
 			continue
 		}
 		switch c := h.clients[i]; {
-		case c.state == idle, c.greeting != greeted, c.state == waiting && c.pool.pool.Paused(): // for nothing
+		case c.state == idle, c.greeting != greeted, (c.state == waiting || c.state == listening) && c.pool.pool.Paused(): // for nothing
 			c.farewell(errStopping)
 		case c.state == keeping:
 			c.transactionOver()

@@ -26,6 +26,7 @@ type listener struct {
 	replies  trusted.Replies
 	sent     []feature.Command // whose replies are to come
 	timer    *loop.Timer
+	begun    bool // its connection is there, or being opened; else it waits for the end of a pause
 	over     bool
 }
 
@@ -52,16 +53,28 @@ var (
 
 var errHostChanged = errors.New(pool.HostChanged.String())
 
-// listening gives the pool's listener, and opens it.
-func (sp *sharedPool) listening() *listener {
-	if sp.listener != nil {
-		return sp.listener
+// listening gives the pool's listener, and opens it: in a pause behind its end, unless it is for what is under way, which nobody wants to wait
+// for that long.
+func (sp *sharedPool) listening(underWay bool) *listener {
+	if sp.listener == nil {
+		sp.listener = &listener{
+			pool: sp, channels: map[string]*channel{},
+			identity: claimpool.NewIdentity(claimpool.MethodTrust, "", "claimpool", sp.key.role, nil, nil, noDeadline),
+		}
 	}
-	l := &listener{
-		pool: sp, channels: map[string]*channel{},
-		identity: claimpool.NewIdentity(claimpool.MethodTrust, "", "claimpool", sp.key.role, nil, nil, noDeadline),
+	if underWay || !sp.pool.Paused() {
+		sp.listener.resume()
 	}
-	sp.listener = l
+	return sp.listener
+}
+
+// resume opens the connection, if that has not begun.
+func (l *listener) resume() {
+	if l == nil || l.begun {
+		return
+	}
+	l.begun = true
+	sp := l.pool
 	h, cfg, db, role := sp.hub, sp.server, sp.db, sp.key.role
 	h.proxy.wg.Go(func() {
 		o, err := sp.reach(cfg, db, role)
@@ -69,7 +82,6 @@ func (sp *sharedPool) listening() *listener {
 			o.discard()
 		}
 	})
-	return l
 }
 
 func (l *listener) opened(o *opened, err error) {
@@ -85,7 +97,9 @@ func (l *listener) opened(o *opened, err error) {
 	}
 	if err != nil {
 		l.conn = nil
-		l.end(claimpool.AsError(err))
+		if l.begun = !l.pool.pool.Paused(); l.begun { // a pause may be why, and nobody is refused for it
+			l.end(claimpool.AsError(err))
+		}
 		return
 	}
 	l.pool.hub.proxy.log.Info("listener opened", claimpool.LogPool, l.pool.name(), claimpool.LogServer, l.session.PID)
@@ -293,9 +307,33 @@ func listenerGone(e *claimpool.Error) *claimpool.Error {
 	return errListenerLost
 }
 
-// sweep closes a listener that nobody needs.
+// turnLateAway refuses those who have waited too long for the end of a pause.
+func (l *listener) turnLateAway() {
+	late := map[*client]bool{}
+	for _, ch := range l.channels {
+		for c := range ch.clients {
+			if c.pool.hub.clock()-c.ears.asked >= c.pool.pool.Config().QueueWait {
+				late[c] = true
+			}
+		}
+	}
+	for c := range late {
+		if c.state != listening {
+			c.goOn(errWaited)
+			continue
+		}
+		c.unlisten("")
+		c.state = c.atRest()
+		c.turnAway(errWaited)
+	}
+}
+
+// sweep closes a listener that nobody needs. In a pause it looks after those who wait, to the second.
 func (l *listener) sweep() {
-	if l == nil || l.conn == nil || len(l.sent) > 0 {
+	if l != nil && !l.begun {
+		l.turnLateAway()
+	}
+	if l == nil || l.begun && l.conn == nil || len(l.sent) > 0 {
 		return
 	}
 	for _, ch := range l.channels {

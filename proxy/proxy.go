@@ -154,14 +154,15 @@ type Proxy struct {
 	tidySeen, tidyDone uint64 // by the first hub alone: logins at the last sweep, and at the last tidy
 
 	mu        sync.Mutex
-	pools     map[poolKey]*sharedPool // guarded by mu
-	listeners []*Listener             // guarded by mu
-	draining  bool                    // guarded by mu
-	pending   map[net.Conn]struct{}   // clients that are logging in; guarded by mu
-	nextHub   int                     // guarded by mu
-	streams   map[*stream]struct{}    // replication connections; guarded by mu
-	guests    map[*guest]struct{}     // clients of the console; guarded by mu
-	paused    map[string]bool         // databases whose pools give nobody a server; guarded by mu
+	pools     map[poolKey]*sharedPool  // guarded by mu
+	listeners []*Listener              // guarded by mu
+	draining  bool                     // guarded by mu
+	pending   map[net.Conn]struct{}    // clients that are logging in; guarded by mu
+	nextHub   int                      // guarded by mu
+	streams   map[*stream]struct{}     // replication connections; guarded by mu
+	guests    map[*guest]struct{}      // clients of the console; guarded by mu
+	paused    map[string]chan struct{} // databases whose pools give nobody a server, until it is closed; guarded by mu
+	reaching  map[string]int           // connections outside of the pools that are being opened, by database; guarded by mu
 
 	ctx  context.Context // ends what blocks (openings, cancels) when the proxy stops
 	stop context.CancelFunc
@@ -181,7 +182,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	p := &Proxy{
 		log: opts.Log, rand: opts.Rand, revoked: opts.Revocations, audit: opts.Audit, handovers: uint64(max(0, opts.AuditHandovers)),
 		transactions: uint64(max(0, opts.AuditTransactions)),
-		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}, guests: map[*guest]struct{}{}, paused: map[string]bool{},
+		pools:        map[poolKey]*sharedPool{}, pending: map[net.Conn]struct{}{}, streams: map[*stream]struct{}{}, guests: map[*guest]struct{}{}, paused: map[string]chan struct{}{}, reaching: map[string]int{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -106,21 +106,15 @@ func (v *visitor) replicate(ctx context.Context, cfg *Config, value string, sett
 	}); err != nil {
 		return err
 	}
-	way, err := db.Server(v.pool.key.role)
-	if err != nil {
-		return err
-	}
-	own := *way
-	own.Startup = append(append([][2]string{{"replication", value}}, db.Parameters...), settings...)
-	over := v.conn.slot.waiting()
-	conn, err := server.Open(ctx, &own)
-	over()
+	conn, reached, err := v.reachForReplication(ctx, db.Pool.QueueWait, value, settings)
 	if err != nil {
 		return err
 	}
 	v.forgetDeadline() // before anybody can end the stream, which sets another one
 	st := &stream{visitor: v, server: conn, since: time.Now()}
-	if !v.proxy.addStream(st) {
+	added := v.proxy.addStream(st)
+	reached()
+	if !added {
 		conn.Close()
 		return errStopping
 	}
@@ -149,6 +143,32 @@ func (v *visitor) replicate(ctx context.Context, cfg *Config, value string, sett
 	v.proxy.leave(v.pool, v.identity)
 	v.proxy.uncount(v.seats)
 	return nil
+}
+
+// reachForReplication opens the server connection, in a pause behind its end. reached says that it is known, or of no use.
+func (v *visitor) reachForReplication(ctx context.Context, wait time.Duration, value string, settings [][2]string) (conn *server.Conn, reached func(), err error) {
+	defer v.conn.slot.waiting()()
+	reached, err = v.proxy.awaitResume(ctx, v.request.Database, wait)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			reached()
+		}
+	}()
+	db, err := v.proxy.replicates(v) // a reload may have come between
+	if err != nil {
+		return nil, nil, err
+	}
+	way, err := db.Server(v.pool.key.role)
+	if err != nil {
+		return nil, nil, err
+	}
+	own := *way
+	own.Startup = append(append([][2]string{{"replication", value}}, db.Parameters...), settings...)
+	conn, err = server.Open(ctx, &own)
+	return conn, reached, err
 }
 
 // run moves bytes until one side ends, the client's token does, or the proxy.

@@ -83,7 +83,7 @@ func (p *Proxy) enter(name, target string, id *claimpool.Identity) (*sharedPool,
 	sp := &sharedPool{hub: h, key: key, db: db, pool: pool.New(db.Pool), server: way, version: version, users: 1, features: db.chosen()}
 	sp.library.Random = randomName
 	sp.lent.take(id)
-	sp.pool.Pause(p.paused[name])
+	sp.pool.Pause(p.paused[name] != nil)
 	p.pools[key] = sp
 	if !h.loop.Post(func() { h.pools[key] = sp }) {
 		return nil, errStopping
@@ -109,10 +109,12 @@ func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
 	case r := <-answer:
 		return r.params, r.err
 	case <-ctx.Done():
-		return nil, &claimpool.Error{
-			Code: claimpool.CodeCannotConnectNow, Message: "no database server answered in time", Cause: ctx.Err(),
-		}
+		return nil, errNoAnswer(ctx)
 	}
+}
+
+func errNoAnswer(ctx context.Context) error {
+	return &claimpool.Error{Code: claimpool.CodeCannotConnectNow, Message: "no database server answered in time", Cause: ctx.Err()}
 }
 
 func (sp *sharedPool) ask(answer chan<- reported) {
