@@ -125,6 +125,7 @@ extern void cp_reset_session(void);
 
 /* settings.c: PostgreSQL's own settings */
 extern void cp_settings_init(void);
+extern void cp_settings_check_utility(const Node *statement);
 #if PG_VERSION_NUM < 190000
 extern struct config_generic *cp_find_setting(const char *name);
 #endif

@@ -184,6 +184,7 @@ gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 	if (!is_harmless(statement) && closed())
 		refuse();
 	cp_sandbox_check_utility(statement);
+	cp_settings_check_utility(statement);
 	query_string = cp_redact_query(query_string, utility_context == PROCESS_UTILITY_TOPLEVEL,
 								   CurrentMemoryContext);
 	if (next_process_utility)

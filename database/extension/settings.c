@@ -1,9 +1,10 @@
 /*
  * settings.c
- *		PostgreSQL's own settings.
+ *		PostgreSQL's own settings, and names that are like ours.
  */
 #include "claimpool.h"
 
+#include "nodes/parsenodes.h"
 #include "utils/guc.h"
 
 #if PG_VERSION_NUM < 190000
@@ -23,6 +24,60 @@ cp_find_setting(const char *name)
 			return settings[i];
 	elog(ERROR, "unrecognized configuration parameter \"%s\"", name);
 #endif
+}
+
+/* A setting that somebody has defined, in any case of letters. */
+static bool
+is_defined(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	struct config_generic *found = find_option(name, false, true, ERROR);
+
+	return found != NULL && (found->flags & GUC_CUSTOM_PLACEHOLDER) == 0;
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (pg_strcasecmp(settings[i]->name, name) == 0)
+			return (settings[i]->flags & GUC_CUSTOM_PLACEHOLDER) == 0;
+	return false;
+#endif
+}
+
+/* What is to be kept for a role, a database or the server; NULL: nothing is. */
+static const VariableSetStmt *
+kept_setting(const Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_AlterRoleSetStmt:
+			return ((const AlterRoleSetStmt *) statement)->setstmt;
+		case T_AlterDatabaseSetStmt:
+			return ((const AlterDatabaseSetStmt *) statement)->setstmt;
+		case T_AlterSystemStmt:
+			return ((const AlterSystemStmt *) statement)->setstmt;
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * A rule with a misspelt name would be kept like any other, and check nothing.
+ * The prefix is not reserved as a whole: PostGraphile has jwt.claims.sub and the
+ * like, for a session.
+ */
+void
+cp_settings_check_utility(const Node *statement)
+{
+	const VariableSetStmt *set = kept_setting(statement);
+
+	if (set == NULL || set->name == NULL || (set->kind != VAR_SET_VALUE && set->kind != VAR_SET_CURRENT))
+		return;
+	if (pg_strncasecmp(set->name, "jwt.", 4) == 0 && strchr(set->name + 4, '.') == NULL && !is_defined(set->name))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("unrecognized configuration parameter \"%s\"", set->name),
+				 errhint("Rules for tokens are listed with: SELECT name FROM pg_settings WHERE name LIKE 'jwt.%%'.")));
 }
 
 static GucBoolCheckHook next_check = NULL;
@@ -56,6 +111,12 @@ cp_settings_init(void)
 	setting->check_hook = check_deferrable;
 }
 #else
+void
+cp_settings_check_utility(const Node *statement)
+{
+	/* nobody has looked at this version yet */
+}
+
 void
 cp_settings_init(void)
 {

@@ -199,3 +199,32 @@ func TestKeysOfARole(t *testing.T) {
 		}
 	})
 }
+
+// TestMisspeltRule: a rule that nobody would look at cannot be kept for a role, a database or the server.
+func TestMisspeltRule(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		t.Cleanup(func() {
+			s.login(t, "postgres").mustExec("alter database postgres reset all; alter role plain reset all; alter role plain in database postgres reset all")
+		})
+		admin.mustExec("set jwt.isuer = 'https://idp'") // for a session, a name of somebody's own
+		for _, keep := range []string{"alter database postgres set", "alter role plain set", "alter role plain in database postgres set", "alter role all set", "alter system set"} {
+			for _, set := range []string{"jwt.isuer = 'https://idp'", "jwt.max_lifetme to '1h'", "JWT.Audiance = 'db'", "jwt.isuer from current", `"jwt.set_onse" = 'on'`} {
+				if strings.HasPrefix(keep, "alter system") && strings.Contains(set, "from current") {
+					continue // is no syntax
+				}
+				if r := admin.exec(keep + " " + set); r.code() != "42704" {
+					t.Errorf("%s %s: %s", keep, set, describe(r))
+				}
+			}
+		}
+		for _, sql := range []string{
+			"alter database postgres set jwt.issuer = 'https://idp'", "alter role plain set JWT.Audience = 'db'", "alter role plain in database postgres set jwt.leeway = 1",
+			"alter database postgres set jwt.claims.role = 'x'", "alter database postgres set own.name = 'x'",
+			"alter database postgres reset jwt.issuer", "alter role plain set jwt.audience to default",
+		} {
+			admin.mustExec(sql)
+		}
+	})
+}
