@@ -293,7 +293,11 @@ func TestAttackReplicationAsAnotherUser(t *testing.T) {
 			}
 		}
 		good := enter("").ready()
-		if got := good.one("SELECT session_user || ' ' || current_database()"); got != f.role+" "+f.database {
+		if got := good.ask("IDENTIFY_SYSTEM"); !strings.HasSuffix(got, ","+f.database+") C(IDENTIFY_SYSTEM) Z(I)") { // SQL is not for a gated role
+			t.Errorf("the replication connection answers %s", got)
+		}
+		const senders = "SELECT string_agg(usename || ' ' || datname, ', ') FROM pg_stat_activity WHERE backend_type = 'walsender' AND usename = "
+		if got := value(t, f.admin(t), senders+"'"+f.role+"'"); got != f.role+" "+f.database {
 			t.Errorf("the replication connection is %s", got)
 		}
 	})
