@@ -139,17 +139,25 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 		w.Chosen(rule.Method)
 	}
 	if !a.throttle.allow(&req) {
-		return nil, &claimpool.Error{
-			Code: claimpool.CodeConnectionRejected, Message: "too many failed logins", Hint: "Try again later.",
-		}
+		return nil, errThrottled
 	}
 	x := exchange{auth: a, rule: rule, req: &req, wire: w}
 	id, err := x.run(ctx)
-	if err == nil {
-		return id, nil
-	}
-	if failedProof(err) {
+	failed := err != nil && failedProof(err)
+	// Whoever judges may have taken his time, and meanwhile others have failed: then a good guess looks like a bad one.
+	throttled := (err == nil || failed) && !a.throttle.allow(&req)
+	if failed {
 		a.throttle.failed(&req)
 	}
-	return nil, x.refuse(err)
+	switch {
+	case throttled:
+		return nil, errThrottled
+	case err != nil:
+		return nil, x.refuse(err)
+	}
+	return id, nil
+}
+
+var errThrottled = &claimpool.Error{
+	Code: claimpool.CodeConnectionRejected, Message: "too many failed logins", Hint: "Try again later.",
 }

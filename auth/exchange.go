@@ -167,7 +167,8 @@ func (x *exchange) send(b []byte) error {
 	return nil
 }
 
-// receive gives the next password message; no other message may come now (protocol-flow, "Start-up").
+// receive gives the next password message; no other message may come now (protocol-flow, "Start-up"). Who has begun many exchanges at the same
+// moment has no more guesses than one after the other: what comes when he has failed too often is not looked at.
 func (x *exchange) receive(limit int) ([]byte, error) {
 	typ, body, err := x.wire.Receive(limit)
 	var e *claimpool.Error
@@ -180,6 +181,9 @@ func (x *exchange) receive(limit int) ([]byte, error) {
 		return nil, &claimpool.Error{
 			Code: claimpool.CodeProtocolViolation, Message: fmt.Sprintf("expected password response, got message type %d", typ),
 		}
+	case !x.auth.throttle.allow(x.req):
+		clear(body)
+		return nil, errThrottled
 	}
 	return body, nil
 }

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
@@ -161,6 +163,96 @@ func TestThrottleRowsAreIndependent(t *testing.T) {
 	}
 	if shared > 0 {
 		t.Errorf("%d strangers share all of their counters", shared)
+	}
+}
+
+// waits is a client that shows its credential when it is told to.
+type waits struct {
+	*client
+	asked, answer chan struct{}
+}
+
+func (w *waits) Receive(limit int) (byte, []byte, error) {
+	w.asked <- struct{}{}
+	<-w.answer
+	return w.client.Receive(limit)
+}
+
+// TestAttackThrottleAtOnce: the attacker connects two hundred times before he shows the first guess, so that none of his connections is
+// refused unseen; then he guesses, with the right password among the last ones. Or somebody else judges passwords, and is slow.
+//
+// Must: He has the few guesses of one who comes again and again (28P01); all others, the right one too, are refused alike (08004).
+func TestAttackThrottleAtOnce(t *testing.T) {
+	const failures, many = 3, 200
+	asking := make(chan struct{})
+	judged := map[bool]chan struct{}{false: make(chan struct{}), true: make(chan struct{})} // by whether the password is right
+	for name, test := range map[string]struct {
+		rule  Rule
+		guess func(string) *client
+	}{
+		"scram": {Rule{Method: claimpool.MethodSCRAM, Userlist: list(t)}, func(p string) *client { return sendsSCRAM(p, nil) }},
+		"a slow judge": {Rule{Method: claimpool.MethodPAM, TLS: TLSAny, Check: func(_ context.Context, _ string, p claimpool.Secret, _ string) (string, bool, error) {
+			right := string(p) == "correct"
+			asking <- struct{}{}
+			<-judged[right]
+			if !right {
+				return "", true, errors.New("wrong")
+			}
+			return "bert", false, nil
+		}}, sends},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := New(Config{Rules: []Rule{test.rule}, Throttle: Throttle{Failures: failures, Window: time.Minute}, Clock: (&stopped{epoch}).time})
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers := make(chan error, many)
+			var list []*waits
+			for i := range many {
+				password := "wrong"
+				if i >= many/2 {
+					password = "correct"
+				}
+				w := &waits{test.guess(password), make(chan struct{}), make(chan struct{})}
+				list = append(list, w)
+				go func() {
+					_, err := a.Authenticate(t.Context(), overLoopback("bert"), w)
+					answers <- err
+				}()
+				select {
+				case <-w.asked:
+				case err := <-answers:
+					t.Fatal(err)
+				}
+			}
+			codes := map[claimpool.Code]int{}
+			count := func() { codes[claimpool.AsError(<-answers).Code]++ }
+			for _, w := range list {
+				w.answer <- struct{}{}
+				if test.rule.Method == claimpool.MethodPAM {
+					<-asking // in the end all of them are with the judge
+					continue
+				}
+				for done := false; !done; {
+					select {
+					case <-w.asked: // the second message of SCRAM
+						w.answer <- struct{}{}
+					case err := <-answers:
+						codes[claimpool.AsError(err).Code]++
+						done = true
+					}
+				}
+			}
+			if test.rule.Method == claimpool.MethodPAM {
+				for i := range many {
+					judged[i >= many/2] <- struct{}{}
+					count()
+				}
+			}
+			if codes[claimpool.CodeConnectionRejected] != many-failures || len(codes) != 2 {
+				t.Errorf("%v", codes)
+			}
+		})
 	}
 }
 
