@@ -124,3 +124,35 @@ func TestServeConsole(t *testing.T) {
 		}
 	}
 }
+
+// Whoever logs in by OAUTHBEARER has the rights that his token's subject has.
+func TestServeConsoleOAuth(t *testing.T) {
+	s := newStage(t)
+	s.withConsole()
+	s.settings["rules"] = "  - {method: oauth, databases: [claimpool], issuers: [test], scope: openid, tls: any}\n"
+	p := s.serve()
+	_, port, _ := net.SplitHostPort(p.address())
+	dsn := fmt.Sprintf("host=127.0.0.1 port=%s dbname=claimpool user=%s sslmode=require", port, s.role)
+	steer := func(subject, sql string) (answer string, err error) {
+		cfg, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.OAuthTokenProvider = func(context.Context) (string, error) { return s.issuer.Mint(subject, nil), nil }
+		c, err := pgx.ConnectConfig(t.Context(), cfg)
+		if err != nil {
+			return "", err
+		}
+		defer c.Close(context.Background())
+		tag, err := c.Exec(t.Context(), sql)
+		return tag.String(), err
+	}
+	for _, test := range []struct{ subject, sql, want, code string }{
+		{"ann", "RELOAD", "RELOAD", ""}, {"bob", "SHOW VERSION", "SHOW", ""}, {"bob", "RELOAD", "", "42501"}, {"eve", "SHOW VERSION", "", "42501"},
+	} {
+		got, err := steer(test.subject, test.sql)
+		if got != test.want || (err != nil) != (test.code != "") || err != nil && !strings.Contains(err.Error(), test.code) {
+			t.Errorf("%s, %s: %q, %v", test.subject, test.sql, got, err)
+		}
+	}
+}
