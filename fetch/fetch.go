@@ -110,6 +110,9 @@ func NewClient(address string, o Options) (*Client, error) {
 // Address is where requests go.
 func (c *Client) Address() string { return c.address }
 
+// Place is the address without its query, which may hold a key: for people.
+func (c *Client) Place() string { return place(c.address) }
+
 // Close closes the connections that are kept.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
@@ -137,7 +140,7 @@ func (c *Client) Put(ctx context.Context, header http.Header, limit int64) (*Ans
 }
 
 // do makes a request. An answer longer than limit bytes, unpacked, is an error. No error shows the header or the body of the
-// request: they may hold a credential.
+// request, nor the query of its address: they may hold a credential.
 func (c *Client) do(ctx context.Context, method string, header http.Header, body []byte, limit int64) (*Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.address, bytes.NewReader(body))
 	if err != nil {
@@ -149,16 +152,20 @@ func (c *Client) do(ctx context.Context, method string, header http.Header, body
 	}
 	req.Header.Set("User-Agent", "claimpool")
 	resp, err := c.http.Do(req)
-	if err != nil {
+	var failed *url.Error
+	switch {
+	case errors.As(err, &failed): // it would show the whole address
+		return nil, fmt.Errorf("%s: %w", c.Place(), failed.Err)
+	case err != nil:
 		return nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", place(c.address), err)
+		return nil, fmt.Errorf("%s: %w", c.Place(), err)
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("%s: the document is larger than %d bytes", place(c.address), limit)
+		return nil, fmt.Errorf("%s: the document is larger than %d bytes", c.Place(), limit)
 	}
 	return &Answer{Code: resp.StatusCode, Status: resp.Status, Header: resp.Header, Body: data}, nil
 }

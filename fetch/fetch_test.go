@@ -153,3 +153,38 @@ func TestClientEndsWithItsContext(t *testing.T) {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
+
+// TestAttackKeyInAddress: the attacker reads the log. The address of an API holds a key behind a question mark, and the API is down, slow, redirects or talks
+// too much.
+//
+// Must: The log says where it was asked, and never what stands behind the question mark.
+// Dialects: none
+func TestAttackKeyInAddress(t *testing.T) {
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/slow":
+			<-r.Context().Done()
+		case "/away":
+			http.Redirect(w, r, "https://elsewhere.example/?key=tell-tale", http.StatusFound)
+		case "/round":
+			http.Redirect(w, r, "/round?key=tell-tale", http.StatusFound)
+		default:
+			io.WriteString(w, strings.Repeat("long", 100))
+		}
+	})
+	for _, where := range []string{address + "/slow", address + "/away", address + "/round", address + "/long", "http://127.0.0.1:1/down", "https://127.0.0.1:1/down"} {
+		c, err := fetch.NewClient(where+"?key=tell-tale", fetch.Options{Redirects: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err = c.Get(ctx, nil, 10)
+		cancel()
+		if err == nil || strings.Contains(err.Error(), "tell-tale") || !strings.HasPrefix(err.Error(), where) {
+			t.Errorf("%s: %v", where, err)
+		}
+		if c.Place() != where {
+			t.Error(c.Place())
+		}
+	}
+}

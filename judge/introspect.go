@@ -114,9 +114,9 @@ func (i *Introspection) ask(raw []byte) (claims []byte, end time.Time, err error
 	case err != nil:
 		return nil, end, fmt.Errorf("ask: %w", err)
 	case answer.Code != http.StatusOK: // 401 speaks of us, not of the token (RFC 7662, section 2.3)
-		return nil, end, fmt.Errorf("%s answers %q", i.spec.URL, answer.Status)
+		return nil, end, fmt.Errorf("%s answers %q", i.client.Place(), answer.Status)
 	case !answer.JSON():
-		return nil, end, fmt.Errorf("%s sends %q, not JSON", i.spec.URL, answer.Header.Get("Content-Type"))
+		return nil, end, fmt.Errorf("%s sends %q, not JSON", i.client.Place(), answer.Header.Get("Content-Type"))
 	}
 	return readIntrospection(answer.Body)
 }

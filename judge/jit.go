@@ -88,10 +88,10 @@ func (j *JIT) Ask(ctx context.Context, raw claimpool.Secret, role, address strin
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return nil, fmt.Errorf("%w: %s", ErrDenied, answer.Status)
 	default:
-		return nil, fmt.Errorf("%s answers %q", j.Address(), answer.Status)
+		return nil, fmt.Errorf("%s answers %q", j.client.Place(), answer.Status)
 	}
 	if !answer.JSON() {
-		return nil, fmt.Errorf("%s sends %q, not JSON", j.Address(), answer.Header.Get("Content-Type"))
+		return nil, fmt.Errorf("%s sends %q, not JSON", j.client.Place(), answer.Header.Get("Content-Type"))
 	}
 	g, err := readGrant(answer.Body, role, now)
 	if err != nil {
