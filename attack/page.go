@@ -18,6 +18,7 @@ var sections = []struct{ room, title, about string }{
 	{"mapping", "Expressions", "The attacker has an issuer write claims that an expression did not expect."},
 	{"keyset", "Keys", "The attacker is on the machine where the keys are, or on the way to the issuer that publishes them."},
 	{"judge", "Judges of tokens", "The attacker hands in a token that somebody else judges, or is on the way to him."},
+	{"fetch", "Questions to others", "The attacker reads the log, or is on the way to a server that is asked."},
 	{"revocation", "Sign-out", "The attacker wants to stay, or to sign others out or in again."},
 	{"audit", "The audit stream", "The attacker chooses names that stand in the stream, or wants it to tell nothing."},
 	{"admin", "Endpoints", "The attacker reaches what listens for HTTP."},
