@@ -21,6 +21,10 @@ func TestVerdictOfLogins(t *testing.T) {
 		{"queries do not come through", func(d, _ *phase) { d.queries.TPS = 1900 }, true},
 		{"fewer logins than were asked for", func(d, _ *phase) { d.logins.Refused = 29_000 }, true},
 		{"memory grows", func(d, _ *phase) { d.memory = []int64{30 * mb, 32 * mb, 40 * mb} }, true},
+		{"memory grows by little", func(d, _ *phase) { d.memory = []int64{33 * mb, 34 * mb, 35 * mb, 36 * mb, 37 * mb, 39 * mb} }, false},
+		{"memory is taken for a moment", func(d, _ *phase) {
+			d.memory = []int64{33 * mb, 34 * mb, 33 * mb, 34 * mb, 33 * mb, 34 * mb, 33 * mb, 60 * mb, 34 * mb}
+		}, false},
 		{"memory jumps", func(d, _ *phase) { d.memory = []int64{90 * mb, 90 * mb, 40 * mb} }, true},
 		{"memory stays", func(_, a *phase) { a.memory = []int64{60 * mb} }, true},
 	} {
