@@ -264,6 +264,7 @@ func TestAttackKeyOfAnotherUse(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s, key := direct(t, inst)
 		r := newRecipients(t)
+		s.privateFile(t, "jwt.decryption_keys_file", "decryption.json", keySet(t)) // a session that is there already hears of it later
 		c := s.login(t, "plain")
 		token := mint(t, key, edHeader, claims(""))
 		weak, err := rsa.GenerateKey(rand.Reader, 1024)
