@@ -25,6 +25,15 @@ type revokeFlags struct {
 	Reason string `placeholder:"TEXT" help:"Why, for people who read the list."`
 }
 
+// revocationTable gives the table at a DSN.
+func revocationTable(dsn string) (*revocation.Table, error) {
+	connect, err := revocation.Connector("revocation", dsn, nil)
+	if err != nil {
+		return nil, usage("--dsn: %w", err)
+	}
+	return &revocation.Table{Connect: connect}, nil
+}
+
 // write revokes.
 func (f *revokeFlags) write(env *environment, r revocation.Request) error {
 	r.Reason = f.Reason
@@ -32,11 +41,10 @@ func (f *revokeFlags) write(env *environment, r revocation.Request) error {
 	if err != nil {
 		return statusError{err, statusUsage}
 	}
-	connect, err := revocation.Connector("revocation", f.DSN, nil)
+	table, err := revocationTable(f.DSN)
 	if err != nil {
-		return usage("--dsn: %w", err)
+		return err
 	}
-	table := revocation.Table{Connect: connect}
 	ctx, cancel := context.WithTimeout(env.ctx, f.Timeout)
 	defer cancel()
 	if err := table.Revoke(ctx, []revocation.Entry{e}, nil); err != nil {
@@ -99,11 +107,10 @@ type revokeUndoCommand struct {
 
 // Run takes a revocation back.
 func (c *revokeUndoCommand) Run(env *environment) error {
-	connect, err := revocation.Connector("revocation", c.DSN, nil)
+	table, err := revocationTable(c.DSN)
 	if err != nil {
-		return usage("--dsn: %w", err)
+		return err
 	}
-	table := revocation.Table{Connect: connect}
 	ctx, cancel := context.WithTimeout(env.ctx, c.Timeout)
 	defer cancel()
 	if err := table.Undo(ctx, c.ID, c.Reason); err != nil {
@@ -119,11 +126,10 @@ type revokeListCommand struct {
 
 // Run prints the table.
 func (c *revokeListCommand) Run(env *environment) error {
-	connect, err := revocation.Connector("revocation", c.DSN, nil)
+	table, err := revocationTable(c.DSN)
 	if err != nil {
-		return usage("--dsn: %w", err)
+		return err
 	}
-	table := revocation.Table{Connect: connect}
 	ctx, cancel := context.WithTimeout(env.ctx, c.Timeout)
 	defer cancel()
 	list, err := table.List(ctx)
