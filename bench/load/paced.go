@@ -12,11 +12,19 @@ import (
 	"time"
 )
 
-// maxPaced bounds the logins that are under way; a proxy that is this far behind is asked no more.
-const maxPaced = 4096
+const (
+	// maxPaced bounds the logins that are due; a proxy that is this far behind is asked no more.
+	maxPaced = 4096
 
-// paced opens connections at a rate, however long each login takes: half of them with tokens that are good, half with bad ones, which
-// come from addresses of their own, as those of strangers do. A transaction is a login with a good token.
+	// maxBegun bounds those of them that have begun. Real clients have a processor each. These share one core, and without a bound each
+	// pause of the machine leaves a thousand half-done handshakes, which take turns and are all slow: the proxy would be measured
+	// with clients that keep it waiting for seconds.
+	maxBegun = 256
+)
+
+// paced begins logins at a rate, however long each takes: half of them with tokens that are good, half with bad ones, which
+// come from addresses of their own, as those of strangers do. A transaction is a login with a good token; its time runs from the moment
+// when it was due.
 func paced(o *Options) (*Result, error) {
 	if o.Rate <= 0 || len(o.Tokens) == 0 || len(o.Bad) == 0 {
 		return nil, fmt.Errorf("a rate, tokens and bad tokens are needed")
@@ -27,6 +35,7 @@ func paced(o *Options) (*Result, error) {
 		done, bad int
 		failure   error
 		under     atomic.Int64
+		begun     = make(chan struct{}, maxBegun)
 		group     sync.WaitGroup
 	)
 	debug.SetGCPercent(1000) // the proxy's neighbour is to be cheap
@@ -36,6 +45,8 @@ func paced(o *Options) (*Result, error) {
 	}
 	login := func(n int) {
 		start := time.Now()
+		begun <- struct{}{}
+		defer func() { <-begun }()
 		var c *client
 		var err error
 		if n%2 == 0 {
