@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/startup"
 	"github.com/claimpool/claimpool/wire"
 )
@@ -17,8 +18,8 @@ import (
 // error again at once and take a whole core.
 const acceptPause = 50 * time.Millisecond
 
-// accept takes clients in. It waits for a free login slot: in a storm of logins the rest waits in the kernel, and the
-// running clients hardly notice.
+// accept takes clients in. It waits for a free login slot, and for the turn of the login that it begins: in a storm of logins
+// the rest waits in the kernel, where it takes no memory of ours, and the running clients hardly notice.
 func (p *Proxy) accept(l *Listener) error {
 	for {
 		conn, err := l.Accept()
@@ -34,20 +35,20 @@ func (p *Proxy) accept(l *Listener) error {
 				return nil
 			}
 		}
-		slot := newSlot(p.ctx, p.slots, p.turns)
+		slot := newSlot(p.ctx, p.places)
 		if slot == nil {
 			conn.Close()
 			return nil
 		}
+		slot.work()
 		if !p.welcome(conn) {
-			slot.free()
+			slot.quit()
 			conn.Close()
 			continue
 		}
 		go func() {
 			defer p.logins.Done()
 			defer slot.quit()
-			slot.work()
 			defer p.forget(conn)
 			p.walk(l, conn, slot)
 		}()
@@ -62,7 +63,7 @@ func (p *Proxy) welcome(conn net.Conn) bool {
 	if p.draining {
 		return false
 	}
-	if p.count.Load() >= int64(p.config.Load().Limits.MaxClients+cap(p.slots)) {
+	if p.count.Load() >= int64(p.config.Load().Limits.MaxClients+cap(p.places.slots)) {
 		p.counts.drop()
 		return false
 	}
@@ -80,7 +81,14 @@ func (p *Proxy) forget(conn net.Conn) {
 
 // walk takes one client from its first byte into an event loop, or refuses it. It owns the client's count.
 func (p *Proxy) walk(l *Listener, conn net.Conn, slot *slot) {
-	v := &visitor{proxy: p, raw: conn, conn: slotConn{conn, slot}, listener: l, number: p.number.Add(1)}
+	direct, err := loop.NewDirect(conn, slot.pause, slot.resume)
+	if err != nil {
+		p.log.Error("could not use a client's connection", claimpool.LogErr, err)
+		conn.Close()
+		p.uncount(nil)
+		return
+	}
+	v := &visitor{proxy: p, raw: conn, conn: direct, slot: slot, listener: l, number: p.number.Add(1)}
 	defer v.survive()
 	cfg := p.config.Load()
 	ctx, cancel := context.WithTimeout(p.ctx, cfg.Limits.LoginTimeout)
@@ -88,8 +96,7 @@ func (p *Proxy) walk(l *Listener, conn net.Conn, slot *slot) {
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
-	err := v.handshake(ctx, cfg)
-	if err == nil {
+	if err = v.handshake(ctx, cfg); err == nil {
 		return
 	}
 	p.uncount(v.seats)

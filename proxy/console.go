@@ -127,7 +127,7 @@ func (v *visitor) steer(cfg *Config, replication string) error {
 		return err
 	}
 	v.forgetDeadline()
-	v.conn.slot.quit()
+	v.slot.quit()
 	v.authenticated()
 	reason := g.serve(ctx, cfg.Console)
 	held := time.Since(g.since)

@@ -47,7 +47,7 @@ func (c *client) introduce() {
 		b = wire.AppendParameterStatus(b, kv[0], kv[1])
 	}
 	if c.server.params == nil {
-		for _, kv := range c.pool.params {
+		for _, kv := range c.pool.known() {
 			b = wire.AppendParameterStatus(b, kv[0], ownValue(kv[0], kv[1], c.settings.List()))
 		}
 	}

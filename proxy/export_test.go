@@ -101,3 +101,18 @@ func (p *Proxy) SetClock(by time.Duration) {
 		}
 	}
 }
+
+// HoldTurns lets no login compute until the end of the test, or release.
+func (p *Proxy) HoldTurns() (release func()) {
+	for range cap(p.places.turns) {
+		p.places.turns <- struct{}{}
+	}
+	return func() {
+		for range cap(p.places.turns) {
+			<-p.places.turns
+		}
+	}
+}
+
+// Begun says how many logins are worked on, and how many clients are counted.
+func (p *Proxy) Begun() (slots int, clients int64) { return len(p.places.slots), p.count.Load() }

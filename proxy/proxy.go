@@ -140,8 +140,7 @@ type Proxy struct {
 	keys      keyring
 	census    census
 	counts    loginCounts
-	turns     turns         // one for each login that computes
-	slots     chan struct{} // one for each login that is worked on
+	places    *places       // of logins
 	count     atomic.Int64  // clients alive
 	number    atomic.Uint64 // of the last client
 	loops     sync.WaitGroup
@@ -194,7 +193,6 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 		return nil, err
 	}
 	p.config.Store(cfg)
-	p.slots = make(chan struct{}, max(1, cfg.Limits.MaxLogins))
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	n := opts.Loops
 	if n <= 0 {
@@ -204,7 +202,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if runtime.GOMAXPROCS(0) < n+1 {
 		runtime.GOMAXPROCS(n + 1)
 	}
-	p.turns = make(turns, max(1, runtime.GOMAXPROCS(0)-n))
+	p.places = newPlaces(cfg.Limits.MaxLogins, runtime.GOMAXPROCS(0)-n)
 	for i := range n {
 		l, err := loop.New()
 		if err != nil {

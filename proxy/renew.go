@@ -47,11 +47,11 @@ func (c *client) takeToken(b []byte, now time.Time) int {
 	h, p, id, fresh := c.pool.hub, c.pool.hub.proxy, c.identity, claimpool.Secret(bytes.Clone(raw))
 	p.wg.Go(func() {
 		defer fresh.Clear()
-		slot := newSlot(p.ctx, p.slots, p.turns)
+		slot := newSlot(p.ctx, p.places)
 		if slot == nil {
 			return // the proxy ends, and its clients with it
 		}
-		defer slot.free()
+		defer slot.quit()
 		next, err := p.config.Load().Auth.Renew(id, fresh)
 		h.loop.Post(func() { c.tokenTaken(&st, next, err) })
 	})

@@ -134,7 +134,7 @@ func (v *visitor) replicate(ctx context.Context, cfg *Config, value string, sett
 		conn.Close()
 		return err
 	}
-	v.conn.slot.quit()
+	v.slot.quit()
 	v.authenticated()
 	st.run(cfg.Limits.TokenGrace)
 	v.proxy.log.Info("connection closed", claimpool.LogClient, v.number, claimpool.LogPool, v.pool.name(),
@@ -147,7 +147,7 @@ func (v *visitor) replicate(ctx context.Context, cfg *Config, value string, sett
 
 // reachForReplication opens the server connection, in a pause behind its end. reached says that it is known, or of no use.
 func (v *visitor) reachForReplication(ctx context.Context, wait time.Duration, value string, settings [][2]string) (conn *server.Conn, reached func(), err error) {
-	defer v.conn.slot.waiting()()
+	defer v.slot.waiting()()
 	reached, err = v.proxy.awaitResume(ctx, v.request.Database, wait)
 	if err != nil {
 		return nil, nil, err

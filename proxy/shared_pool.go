@@ -30,11 +30,11 @@ type sharedPool struct {
 	lent     lent // tokens for servers
 	version  int  // the server's, as server_version_num; 0: not known yet
 	features chosen
-	listener *listener         // nil unless somebody listens
-	library  prepared.Library  // of its clients' statements
-	params   [][2]string       // what servers report at their login; nil: not known yet
-	asking   []chan<- reported // logins that wait for params
-	alarm    *loop.Timer       // for the queue
+	listener *listener                   // nil unless somebody listens
+	library  prepared.Library            // of its clients' statements
+	params   atomic.Pointer[[][2]string] // what servers report at their login; nil: not known yet; any goroutine reads it
+	asking   []chan<- reported           // logins that wait for params
+	alarm    *loop.Timer                 // for the queue
 	alarmAt  time.Time
 	removed  bool // the database is no longer configured
 	hosts    hosts
@@ -101,6 +101,9 @@ func (p *Proxy) leave(sp *sharedPool, id *claimpool.Identity) {
 
 // parameters gives what a client is told at its login, after a first server has been reached. It blocks.
 func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
+	if known := sp.known(); known != nil {
+		return known, nil
+	}
 	answer := make(chan reported, 1)
 	if !sp.hub.loop.Post(func() { sp.ask(answer) }) {
 		return nil, errStopping
@@ -113,6 +116,14 @@ func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
 	}
 }
 
+// known is what servers report at their login; nil when none has been reached yet.
+func (sp *sharedPool) known() [][2]string {
+	if params := sp.params.Load(); params != nil {
+		return *params
+	}
+	return nil
+}
+
 func errNoAnswer(ctx context.Context) error {
 	return &claimpool.Error{Code: claimpool.CodeCannotConnectNow, Message: "no database server answered in time", Cause: ctx.Err()}
 }
@@ -122,8 +133,8 @@ func (sp *sharedPool) ask(answer chan<- reported) {
 	case sp.removed:
 		answer <- reported{err: errRemoved}
 		return
-	case sp.params != nil:
-		answer <- reported{params: sp.params}
+	case sp.known() != nil:
+		answer <- reported{params: sp.known()}
 		return
 	}
 	sp.asking = append(sp.asking, answer)
@@ -204,10 +215,11 @@ func (sp *sharedPool) opened(o *opened) {
 		return
 	}
 	if s.params == nil {
-		sp.params = o.conn.Params
+		known := o.conn.Params
+		sp.params.Store(&known)
 	}
 	sp.learnVersion()
-	sp.answer(reported{params: sp.params})
+	sp.answer(reported{params: sp.known()})
 	sp.hub.proxy.log.Debug("server connection opened", claimpool.LogPool, sp.name(), claimpool.LogServer, s.session.PID)
 	if t := sp.pool.Opened(&s.member, rand.Float64(), now); t != nil {
 		t.Value.(*client).granted(s, now)
@@ -261,7 +273,7 @@ func (sp *sharedPool) learnVersion() {
 	if sp.version != 0 {
 		return
 	}
-	for _, kv := range sp.params {
+	for _, kv := range sp.known() {
 		if kv[0] == "server_version" {
 			sp.version = trusted.Version(kv[1])
 			atomic.StoreInt32(&sp.db.version, int32(sp.version)) // for its other pools
@@ -386,7 +398,7 @@ func (sp *sharedPool) reconfigure(db *Database) {
 	for _, s := range sp.pool.Condemn(pool.Reconfigured) {
 		s.Value.(*backend).closeFor(pool.Reconfigured)
 	}
-	sp.params = nil
+	sp.params.Store(nil)
 	if sp.removed {
 		sp.answer(reported{err: errRemoved})
 		for t := sp.pool.Drop(); t != nil; t = sp.pool.Drop() {
@@ -398,7 +410,7 @@ func (sp *sharedPool) reconfigure(db *Database) {
 
 // reported gives the name under which servers report a setting to their clients; empty when they do not.
 func (sp *sharedPool) reported(name string) string {
-	for _, kv := range sp.params {
+	for _, kv := range sp.known() {
 		if strings.EqualFold(kv[0], name) {
 			return kv[0]
 		}

@@ -1,106 +1,104 @@
 package proxy
 
-import (
-	"context"
-	"net"
-	"sync"
-	"time"
-)
-
-// maxStall is how long a login may wait for somebody else (the client, a server) before its slot goes to the next one:
-// more than the way to a client in the same region and back, and too little for strangers who say nothing to keep others
-// out (slowloris).
-const maxStall = 50 * time.Millisecond
+import "context"
 
 // slot is the place of one login among those that are worked on. Only accepting waits for one: a login that has lost its
 // slot while it waited goes on without, rather than behind new ones.
 type slot struct {
-	all   chan struct{}
-	turns turns
-	turn  *turn // of the login's own goroutine; nil while it waits
+	all *places
 
-	mu   sync.Mutex
-	held bool // guarded by mu
-	left bool // guarded by mu
-}
+	// What follows is guarded by places.mu. The methods but lose are for one goroutine at a time: accept's, then the login's own.
+	held bool // the slot
+	left bool // the login is over
+	turn bool // it may compute
 
-// quit gives the slot back for good: the login is over.
-func (s *slot) quit() {
-	s.rest()
-	s.free()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.left = true
+	watch // of a turn, or of a wait for somebody else
 }
 
 // newSlot waits for a free slot; nil when ctx ends.
-func newSlot(ctx context.Context, all chan struct{}, t turns) *slot {
+func newSlot(ctx context.Context, all *places) *slot {
 	select {
-	case all <- struct{}{}:
-		return &slot{all: all, turns: t, held: true}
+	case all.slots <- struct{}{}:
+		return &slot{all: all, held: true}
 	case <-ctx.Done():
 		return nil
 	}
 }
 
-// free gives the slot back.
-func (s *slot) free() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.held {
-		s.held = false
-		<-s.all
-	}
-}
-
-// regain takes a slot again if there is one.
-func (s *slot) regain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.held || s.left {
+// work waits until the login may compute.
+func (s *slot) work() {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	if s.turn || s.left {
 		return
 	}
-	select {
-	case s.all <- struct{}{}:
-		s.held = true
-	default:
-	}
-}
-
-func (s *slot) isLeft() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.left
+	s.all.mu.Unlock()
+	s.all.turns <- struct{}{}
+	s.all.mu.Lock()
+	s.turn = true
+	s.all.look(s)
 }
 
 // waiting says that from here to the call of what it returns, the login only waits.
 func (s *slot) waiting() (over func()) {
-	if s.isLeft() {
-		return func() {}
+	s.pause()
+	return s.resume
+}
+
+// pause says that from here to resume the login only waits: others may compute.
+func (s *slot) pause() {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	if !s.left {
+		s.rest()
+		s.all.look(s)
 	}
+}
+
+// resume takes a slot again if there is one, and waits for a turn.
+func (s *slot) resume() {
+	s.all.mu.Lock()
+	s.all.forget(s)
+	if !s.held && !s.left {
+		select {
+		case s.all.slots <- struct{}{}:
+			s.held = true
+		default:
+		}
+	}
+	s.all.mu.Unlock()
+	s.work()
+}
+
+// quit gives the slot back for good: the login is over.
+func (s *slot) quit() {
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	s.all.forget(s)
 	s.rest()
-	t := time.AfterFunc(maxStall, s.free)
-	return func() {
-		t.Stop()
-		s.regain()
-		s.work()
+	s.free()
+	s.left = true
+}
+
+// lose takes away what the login has had for maxStall: its turn, or while it waits its slot. The caller holds places.mu.
+func (s *slot) lose() {
+	if s.turn {
+		s.rest()
+		return
+	}
+	s.free()
+}
+
+func (s *slot) rest() {
+	if s.turn {
+		s.turn = false
+		<-s.all.turns
 	}
 }
 
-// slotConn is a client's connection whose reads and writes are waiting.
-type slotConn struct {
-	net.Conn
-	slot *slot
-}
-
-// Read is part of net.Conn.
-func (c slotConn) Read(b []byte) (int, error) {
-	defer c.slot.waiting()()
-	return c.Conn.Read(b)
-}
-
-// Write is part of net.Conn.
-func (c slotConn) Write(b []byte) (int, error) {
-	defer c.slot.waiting()()
-	return c.Conn.Write(b)
+func (s *slot) free() {
+	if s.held {
+		s.held = false
+		<-s.all.slots
+	}
 }

@@ -23,7 +23,8 @@ import (
 type visitor struct {
 	proxy    *Proxy
 	raw      net.Conn
-	conn     slotConn // raw, for reading and writing
+	conn     *loop.Direct // raw, for reading and writing
+	slot     *slot
 	listener *Listener
 	number   uint64
 	tls      *tls.Config
@@ -112,7 +113,7 @@ func (v *visitor) greet(ctx context.Context) error {
 		return err
 	}
 	if hello.Cancel != nil {
-		defer v.conn.slot.waiting()()
+		defer v.slot.waiting()()
 		v.proxy.cancel(ctx, hello.Cancel)
 		return errDone
 	}
@@ -206,7 +207,7 @@ func (v *visitor) authenticated() {
 }
 
 // Waiting is part of auth.Wire.
-func (v *visitor) Waiting() (over func()) { return v.conn.slot.waiting() }
+func (v *visitor) Waiting() (over func()) { return v.slot.waiting() }
 
 // moveIn waits until the pool knows what its servers report, greets the client and gives its connection to the loop.
 func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
@@ -218,7 +219,7 @@ func (v *visitor) moveIn(ctx context.Context, settings [][2]string) error {
 	if v.proxy.sessions(v.request.Database) {
 		c.greeting = introduction
 	} else {
-		over := v.conn.slot.waiting()
+		over := v.slot.waiting()
 		reported, err := v.pool.parameters(ctx)
 		over()
 		if err != nil {

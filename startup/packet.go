@@ -11,6 +11,9 @@ import (
 )
 
 const (
+	// shortestPacket is as much of a packet as can be read before its length is known.
+	shortestPacket = 8
+
 	// maxPacket is the longest start-up packet without its length word: PostgreSQL's MAX_STARTUP_PACKET_LENGTH.
 	maxPacket = 10_000
 
@@ -26,7 +29,10 @@ var errDirectTLS = errors.New("direct TLS")
 //
 //	Int32 length (with itself), Int32 version or request code, rest
 func (g *greeter) readPacket() ([]byte, error) {
-	if _, err := io.ReadFull(g.Conn, g.head[:]); err != nil {
+	first := make([]byte, shortestPacket)
+	got, err := io.ReadAtLeast(g.Conn, first, 4)
+	g.head = first[:got]
+	if err != nil {
 		if err == io.EOF {
 			return nil, io.EOF // between two packets
 		}
@@ -39,11 +45,11 @@ func (g *greeter) readPacket() ([]byte, error) {
 	if g.head[0] != 0 { // a length of 16 MB or more is not PostgreSQL's protocol, but HTTP, SSH or noise
 		return nil, errors.New("not the PostgreSQL protocol")
 	}
-	n := int(binary.BigEndian.Uint32(g.head[:])) - 4
+	n := int(binary.BigEndian.Uint32(g.head)) - 4
 	if n < 4 || n > maxPacket {
 		return nil, invalidLength()
 	}
-	body := make([]byte, 0, min(n, firstRead))
+	body := append(make([]byte, 0, min(n, firstRead)), g.head[4:]...)
 	for len(body) < n {
 		body = slices.Grow(body, min(n-len(body), firstRead))
 		got, err := io.ReadFull(g.Conn, body[len(body):min(n, cap(body))])

@@ -15,7 +15,7 @@ func (g *greeter) directTLS() error {
 	if g.opts.TLS == nil {
 		return errors.New("direct TLS, but TLS is off")
 	}
-	if err := g.handshake(g.head[:]); err != nil {
+	if err := g.handshake(g.head); err != nil {
 		return err
 	}
 	if g.TLS.ConnectionState().NegotiatedProtocol != ALPN {

@@ -98,7 +98,7 @@ func Read(c net.Conn, opts *Options) (*Hello, error) {
 type greeter struct {
 	*Hello
 	opts *Options
-	head [4]byte // length word of the packet at hand, or the first bytes of TLS
+	head []byte // the first bytes of the packet at hand, or of TLS
 
 	// Each request may come once. CVE-2026-6479: a client that asked in turn for ever kept its server busy for ever.
 	packets         int

@@ -9,8 +9,8 @@ import (
 // One login computes at a time, the others wait; whoever waits for its client lets them.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all, slots := make(turns, 1), make(chan struct{}, 3)
-		a, b := newSlot(t.Context(), slots, all), newSlot(t.Context(), slots, all)
+		all := newPlaces(3, 1)
+		a, b := newSlot(t.Context(), all), newSlot(t.Context(), all)
 		a.work()
 		got := make(chan time.Duration)
 		start := time.Now()
@@ -32,15 +32,15 @@ func TestTurns(t *testing.T) {
 		b.quit()
 		over()
 		a.work() // it has a turn: there is no second one to wait for
-		if len(all) != 1 {
-			t.Errorf("%d turns are taken, want 1", len(all))
+		if len(all.turns) != 1 {
+			t.Errorf("%d turns are taken, want 1", len(all.turns))
 		}
 		a.quit()
-		if len(all) != 0 || len(slots) != 0 {
-			t.Errorf("%d turns and %d slots are left", len(all), len(slots))
+		if len(all.turns) != 0 || len(all.slots) != 0 {
+			t.Errorf("%d turns and %d slots are left", len(all.turns), len(all.slots))
 		}
 		a.waiting()() // of a stream, whose login is over
-		if len(all) != 0 {
+		if len(all.turns) != 0 {
 			t.Error("a stream has taken a turn")
 		}
 	})
@@ -49,22 +49,22 @@ func TestTurns(t *testing.T) {
 // A login that waits for something unforeseen loses its turn, and gives it back only once.
 func TestTurnEndsByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all, slots := make(turns, 1), make(chan struct{}, 2)
-		stuck, next := newSlot(t.Context(), slots, all), newSlot(t.Context(), slots, all)
+		all := newPlaces(2, 1)
+		stuck, next := newSlot(t.Context(), all), newSlot(t.Context(), all)
 		stuck.work()
 		start := time.Now()
 		next.work()
 		if took := time.Since(start); took != maxStall {
 			t.Errorf("the next one got its turn after %v, want %v", took, maxStall)
 		}
-		stuck.rest()
-		if len(all) != 1 {
+		stuck.pause()
+		if len(all.turns) != 1 {
 			t.Error("the stuck one has given away a turn that was not its own")
 		}
 		next.quit()
 		stuck.quit()
-		if len(all) != 0 || len(slots) != 0 {
-			t.Errorf("%d turns and %d slots are left", len(all), len(slots))
+		if len(all.turns) != 0 || len(all.slots) != 0 {
+			t.Errorf("%d turns and %d slots are left", len(all.turns), len(all.slots))
 		}
 	})
 }
