@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// maxStall is how long a login may wait for somebody else (the client, a server) before its slot goes to the next one:
-// more than the way to a client in the same region and back, and too little for strangers who say nothing to keep others
-// out (slowloris). It is also how long one may compute before its turn goes to the next: then it waits for something that
-// nobody has thought of.
+// maxStall is how long a login may wait for somebody else (the client, a server), all its waits together, before its slot goes to
+// the next one: more than the way to a client in the same region and back, and too little for strangers who say nothing, or one byte
+// after the other, to keep others out (slowloris). It is also how long one may compute before its turn goes to the next: then it waits
+// for something that nobody has thought of, and after as long again its slot goes, too.
 const maxStall = 50 * time.Millisecond
 
 // places are what logins share.

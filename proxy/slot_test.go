@@ -68,3 +68,76 @@ func TestTurnEndsByItself(t *testing.T) {
 		}
 	})
 }
+
+// Its slot goes, too: otherwise as many of them as there are slots would keep everybody out.
+func TestSlotEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newPlaces(1, 1)
+		stuck := newSlot(t.Context(), all)
+		stuck.work()
+		start := time.Now()
+		newSlot(t.Context(), all).quit()
+		if took := time.Since(start); took != 2*maxStall {
+			t.Errorf("the next one got its slot after %v, want %v", took, 2*maxStall)
+		}
+		stuck.quit()
+		if len(all.turns) != 0 || len(all.slots) != 0 {
+			t.Errorf("%d turns and %d slots are left", len(all.turns), len(all.slots))
+		}
+	})
+}
+
+// A stranger who says a byte from time to time keeps nobody out, either, and goes on without a slot until there is one again.
+func TestSlotOfManyShortWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newPlaces(1, 1)
+		slow := newSlot(t.Context(), all)
+		slow.work()
+		says := func() {
+			over := slow.waiting()
+			time.Sleep(maxStall * 4 / 5)
+			over()
+		}
+		start, next := time.Now(), make(chan *slot)
+		go func() { next <- newSlot(t.Context(), all) }()
+		says()
+		says()
+		synctest.Wait()
+		select {
+		case s := <-next:
+			says()
+			if slow.held || len(all.slots) != 1 {
+				t.Error("the slow one has a slot that another has")
+			}
+			s.quit()
+		default:
+			t.Fatalf("the next one has no slot after %v", time.Since(start))
+		}
+		says()
+		if !slow.held {
+			t.Error("the slow one has not taken the free slot")
+		}
+		slow.quit()
+		if len(all.turns) != 0 || len(all.slots) != 0 {
+			t.Errorf("%d turns and %d slots are left", len(all.turns), len(all.slots))
+		}
+	})
+}
+
+// Who ends a stream may write to it before its login is quite over, and wait for a turn when it is: it takes none.
+func TestTurnOfTheEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newPlaces(2, 1)
+		a, b := newSlot(t.Context(), all), newSlot(t.Context(), all)
+		b.work()
+		go a.work()
+		go a.work()
+		synctest.Wait()
+		a.quit()
+		b.quit()
+		synctest.Wait()
+		if len(all.turns) != 0 {
+			t.Error("a login that is over has a turn")
+		}
+	})
+}
