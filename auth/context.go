@@ -23,7 +23,7 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 			Cause: fmt.Errorf("rule %q has no issuers for it", x.rule.Name),
 		}
 	}
-	tok, err := x.rule.Contexts.Verify(x.req.Context)
+	tok, err := verify(x.rule.Contexts, x.req.Context, x.waiting)
 	if err != nil {
 		return nil, refusedToken(err)
 	}
@@ -35,9 +35,9 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 
 // Renew makes the identity of a client that hands in a fresh token. The rule that let the client in, as it stands now, says
 // whose tokens count. The token must be of the same issuer and subject, and give the same role. Every error is a
-// *claimpool.Error for the client.
-func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret) (*claimpool.Identity, error) {
-	next, err := a.renew(id, raw)
+// *claimpool.Error for the client. waiting is told when somebody else judges the token, as Wire's Waiting is.
+func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
+	next, err := a.renew(id, raw, waiting)
 	if err == nil {
 		err = signedOut(a.revoked, next)
 	}
@@ -48,12 +48,12 @@ func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret) (*cl
 	return next, nil
 }
 
-func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret) (*claimpool.Identity, error) {
+func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
 	v, err := a.renewer(id)
 	if err != nil {
 		return nil, err
 	}
-	tok, err := v.Verify(raw)
+	tok, err := verify(v, raw, waiting)
 	switch {
 	case err != nil:
 		return nil, err

@@ -111,7 +111,7 @@ func TestRenew(t *testing.T) {
 		{"without a token before", app, bare, first, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			next, err := newAuth(t, test.rule).Renew(test.id, claimpool.Secret(test.raw))
+			next, err := newAuth(t, test.rule).Renew(test.id, claimpool.Secret(test.raw), unnoticed)
 			if !test.ok {
 				refused(t, err, claimpool.CodeInvalidAuthorization, "token in jwt.context refused")
 				if claimpool.AsError(err).Cause == nil {
@@ -131,10 +131,61 @@ func TestRenew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newAuth(t, Rule{Name: "people", Method: claimpool.MethodJWT, Issuers: set}).Renew(zoe, claimpool.Secret(first))
+	_, err = newAuth(t, Rule{Name: "people", Method: claimpool.MethodJWT, Issuers: set}).Renew(zoe, claimpool.Secret(first), unnoticed)
 	refused(t, err, claimpool.CodeInvalidAuthorization, "token in jwt.context refused")
 	var r *token.Refusal
 	if !errors.As(err, &r) || r.Reason != token.KeysUnavailable {
 		t.Errorf("the reason is %v", err)
+	}
+}
+
+// unnoticed is for tests to which it does not matter who waits.
+func unnoticed() (over func()) { return func() {} }
+
+// asking is a verifier that has somebody else judge, and looks whether others may work meanwhile.
+type asking struct {
+	Verifier
+	waits *int // how many wait at this moment
+	told  int
+}
+
+func (a *asking) Asks() bool { return true }
+
+func (a *asking) Verify(raw []byte) (*token.Token, error) {
+	a.told += *a.waits
+	return a.Verifier.Verify(raw)
+}
+
+// waiter is a client's wire that counts who waits for somebody else.
+type waiter struct {
+	*client
+	waits int
+}
+
+func (w *waiter) Waiting() (over func()) {
+	w.waits++
+	return func() { w.waits-- }
+}
+
+// Whoever asks somebody else about a token says so, wherever the token stands: a turn and a slot are for others then.
+func TestAskingIsWaiting(t *testing.T) {
+	iss := newIssuer(t, token.RoleRule{})
+	der, _ := certificate(t)
+	raw := iss.mint(t, "anna", "")
+	for name, c := range map[string]*client{"token": sends(raw), "context": sendsSCRAM("correct", nil)} {
+		w := &waiter{client: c}
+		judge := &asking{Verifier: iss.set, waits: &w.waits}
+		rule, req := Rule{Name: name, Method: claimpool.MethodJWT, Issuers: judge}, overTLS("anna", der)
+		if name == "context" {
+			rule, req = Rule{Name: name, Method: claimpool.MethodSCRAM, Userlist: list(t), Contexts: judge}, brought(req, raw)
+		}
+		a := newAuth(t, rule)
+		id, err := a.Authenticate(t.Context(), req, w)
+		if err != nil || judge.told != 1 || w.waits != 0 {
+			t.Fatalf("%s: said %d times that it waits, want 1; %d wait on (%v)", name, judge.told, w.waits, err)
+		}
+		if _, err := a.Renew(id, claimpool.Secret(raw), w.Waiting); err != nil || judge.told != 2 || w.waits != 0 {
+			t.Errorf("%s, renewed: said %d times that it waits, want 2; %d wait on (%v)", name, judge.told, w.waits, err)
+		}
 	}
 }

@@ -25,17 +25,17 @@ func (x *exchange) jwt() (*claimpool.Identity, error) {
 	return x.token(raw, claimpool.MethodJWT)
 }
 
-// verify lets other logins work while somebody else judges the token.
-func (x *exchange) verify(raw []byte) (*token.Token, error) {
-	if v, ok := x.rule.Issuers.(interface{ Asks() bool }); ok && v.Asks() {
-		defer x.waiting()()
+// verify says when it waits for somebody else who judges the token: others work meanwhile.
+func verify(v Verifier, raw []byte, waiting func() (over func())) (*token.Token, error) {
+	if asks, ok := v.(interface{ Asks() bool }); ok && asks.Asks() {
+		defer waiting()()
 	}
-	return x.rule.Issuers.Verify(raw)
+	return v.Verify(raw)
 }
 
 // token makes the identity that a token proves.
 func (x *exchange) token(raw []byte, m claimpool.Method) (*claimpool.Identity, error) {
-	tok, err := x.verify(raw)
+	tok, err := verify(x.rule.Issuers, raw, x.waiting)
 	if err != nil {
 		return nil, err
 	}

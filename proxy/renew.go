@@ -23,7 +23,7 @@ func (c *client) ours() *relay.Known {
 }
 
 // takeToken takes a fresh token between two transactions. The verification runs beside the loop, like those of logins and
-// within their number. The request stays in the client's connection until then.
+// within their number, and in turn with them. The request stays in the client's connection until then.
 func (c *client) takeToken(b []byte, now time.Time) int {
 	if c.identity.Expired(now.Add(-c.limits().TokenGrace)) {
 		c.fatal(errExpired)
@@ -52,7 +52,8 @@ func (c *client) takeToken(b []byte, now time.Time) int {
 			return // the proxy ends, and its clients with it
 		}
 		defer slot.quit()
-		next, err := p.config.Load().Auth.Renew(id, fresh)
+		slot.work()
+		next, err := p.config.Load().Auth.Renew(id, fresh, slot.waiting)
 		h.loop.Post(func() { c.tokenTaken(&st, next, err) })
 	})
 	return 0
