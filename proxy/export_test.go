@@ -116,3 +116,15 @@ func (p *Proxy) HoldTurns() (release func()) {
 
 // Begun says how many logins are worked on, and how many clients are counted.
 func (p *Proxy) Begun() (slots int, clients int64) { return len(p.places.slots), p.count.Load() }
+
+// HoldLoops lets no loop go on until release.
+func (p *Proxy) HoldLoops() (release func()) {
+	held := make(chan struct{})
+	for _, h := range p.hubs {
+		in := make(chan struct{})
+		if h.loop.Post(func() { close(in); <-held }) {
+			<-in
+		}
+	}
+	return func() { close(held) }
+}

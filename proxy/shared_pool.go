@@ -30,15 +30,21 @@ type sharedPool struct {
 	lent     lent // tokens for servers
 	version  int  // the server's, as server_version_num; 0: not known yet
 	features chosen
-	listener *listener                   // nil unless somebody listens
-	library  prepared.Library            // of its clients' statements
-	params   atomic.Pointer[[][2]string] // what servers report at their login; nil: not known yet; any goroutine reads it
-	asking   []chan<- reported           // logins that wait for params
-	alarm    *loop.Timer                 // for the queue
+	listener *listener              // nil unless somebody listens
+	library  prepared.Library       // of its clients' statements
+	params   atomic.Pointer[report] // nil: not known yet; any goroutine reads it
+	asking   []chan<- reported      // logins that wait for params
+	alarm    *loop.Timer            // for the queue
 	alarmAt  time.Time
 	removed  bool // the database is no longer configured
 	hosts    hosts
 	counts   PoolCounts
+}
+
+// report is what servers report at their login. It does not change.
+type report struct {
+	by     *Database // as it was configured then
+	params [][2]string
 }
 
 type reported struct {
@@ -99,10 +105,11 @@ func (p *Proxy) leave(sp *sharedPool, id *claimpool.Identity) {
 	p.mu.Unlock()
 }
 
-// parameters gives what a client is told at its login, after a first server has been reached. It blocks.
+// parameters gives what a client is told at its login, after a first server has been reached. It blocks. What servers of another
+// configuration have reported is nothing to go by: the loop may not have heard of the reload yet.
 func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
-	if known := sp.known(); known != nil {
-		return known, nil
+	if r := sp.params.Load(); r != nil && r.by.same(sp.hub.proxy.config.Load().database(sp.key.database).at(sp.key.target)) {
+		return r.params, nil
 	}
 	answer := make(chan reported, 1)
 	if !sp.hub.loop.Post(func() { sp.ask(answer) }) {
@@ -118,8 +125,8 @@ func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
 
 // known is what servers report at their login; nil when none has been reached yet.
 func (sp *sharedPool) known() [][2]string {
-	if params := sp.params.Load(); params != nil {
-		return *params
+	if r := sp.params.Load(); r != nil {
+		return r.params
 	}
 	return nil
 }
@@ -215,8 +222,7 @@ func (sp *sharedPool) opened(o *opened) {
 		return
 	}
 	if s.params == nil {
-		known := o.conn.Params
-		sp.params.Store(&known)
+		sp.params.Store(&report{sp.db, o.conn.Params})
 	}
 	sp.learnVersion()
 	sp.answer(reported{params: sp.known()})

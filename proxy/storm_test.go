@@ -1,7 +1,10 @@
 package proxy_test
 
 import (
+	"errors"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/claimpool/claimpool/wire"
 )
@@ -26,4 +29,29 @@ func TestStormWaitsInTheKernel(t *testing.T) {
 		t.Errorf("%d clients are in, want %d", clients, len(peers))
 	}
 	soon(t, "the slots", func() bool { slots, _ := f.Begun(); return slots == 0 })
+}
+
+// A login that begins when a reload is over is told nothing that servers of the old configuration have reported, even if the loop has
+// not come to the reload yet.
+func TestLoginBehindReload(t *testing.T) {
+	before, after := startFake(t), startFake(t)
+	before.says = [][2]string{{"TimeZone", "Asia/Tokyo"}}
+	after.says = [][2]string{{"TimeZone", "Europe/Vienna"}}
+	f := startBefore(t, before, nil)
+	if got := f.login(t).params["TimeZone"]; got != "Asia/Tokyo" {
+		t.Fatalf("before the reload: %q", got)
+	}
+	release := f.HoldLoops()
+	f.options.Server = fakeWay(after)
+	f.Reload(f.options.Config(t))
+	p := f.dial(t).start(wire.Version30, f.role)
+	p.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := p.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("it was answered before the reload was done: %d bytes, %v", n, err)
+	}
+	p.SetDeadline(time.Now().Add(patience))
+	release()
+	if got := p.ready().params["TimeZone"]; got != "Europe/Vienna" {
+		t.Errorf("after the reload: %q", got)
+	}
 }
