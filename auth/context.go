@@ -35,7 +35,7 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 
 // Renew makes the identity of a client that hands in a fresh token. The rule that let the client in, as it stands now, says
 // whose tokens count. The token must be of the same issuer and subject, and give the same role. Every error is a
-// *claimpool.Error for the client. waiting is told when somebody else judges the token, as Wire's Waiting is.
+// *claimpool.Error for the client. waiting is told when somebody else is waited for, as Wire's Waiting is.
 func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
 	next, err := a.renew(id, raw, waiting)
 	if err == nil {

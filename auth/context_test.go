@@ -142,16 +142,15 @@ func TestRenew(t *testing.T) {
 // unnoticed is for tests to which it does not matter who waits.
 func unnoticed() (over func()) { return func() {} }
 
-// asking is a verifier that has somebody else judge, and looks whether others may work meanwhile.
+// asking is a verifier with keys that are far away, and looks whether others may work meanwhile.
 type asking struct {
 	Verifier
 	waits *int // how many wait at this moment
 	told  int
 }
 
-func (a *asking) Asks() bool { return true }
-
-func (a *asking) Verify(raw []byte) (*token.Token, error) {
+func (a *asking) VerifyWaiting(raw []byte, waiting func() (over func())) (*token.Token, error) {
+	defer waiting()()
 	a.told += *a.waits
 	return a.Verifier.Verify(raw)
 }

@@ -25,10 +25,12 @@ func (x *exchange) jwt() (*claimpool.Identity, error) {
 	return x.token(raw, claimpool.MethodJWT)
 }
 
-// verify says when it waits for somebody else who judges the token: others work meanwhile.
+// verify says when it waits for somebody else, who judges the token or has its keys: others work meanwhile.
 func verify(v Verifier, raw []byte, waiting func() (over func())) (*token.Token, error) {
-	if asks, ok := v.(interface{ Asks() bool }); ok && asks.Asks() {
-		defer waiting()()
+	if w, ok := v.(interface {
+		VerifyWaiting(raw []byte, waiting func() (over func())) (*token.Token, error)
+	}); ok {
+		return w.VerifyWaiting(raw, waiting)
 	}
 	return v.Verify(raw)
 }

@@ -203,11 +203,10 @@ func (r *Remote) Fetched(ctx context.Context) {
 // Keys returns the keys with the given ID and those without an ID; all keys when kid is empty (token.KeySource). When no key
 // has the ID, or there are no keys at all, it may fetch first.
 func (r *Remote) Keys(kid string) ([]token.Key, error) {
-	now := r.usable()
-	if now == nil || now.misses(kid) {
+	if r.Waits(kid) {
 		r.ask()
-		now = r.usable()
 	}
+	now := r.usable()
 	if now == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -217,6 +216,12 @@ func (r *Remote) Keys(kid string) ([]token.Key, error) {
 		return nil, r.err
 	}
 	return now.keys.Keys(kid)
+}
+
+// Waits reports whether Keys may fetch first.
+func (r *Remote) Waits(kid string) bool {
+	now := r.usable()
+	return now == nil || now.misses(kid)
 }
 
 // usable gives the keys that may be used: none before the first fetch that worked, and none that are too old.

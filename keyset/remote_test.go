@@ -167,6 +167,9 @@ func TestRemoteAsksForAnUnknownKID(t *testing.T) {
 	p.Publish(jwk(&ecKey().PublicKey, "a", "", ""))
 	r, _ := started(t, discovering(t, p))
 	p.Publish(jwk(edKey().Public(), "b", "", ""))
+	if r.Waits("a") || r.Waits("") || !r.Waits("b") {
+		t.Error("it does not know when it waits")
+	}
 	if !verifies(t, r, signer("EdDSA", "b", edKey())) {
 		t.Error("the new key does not work")
 	}

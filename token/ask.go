@@ -101,9 +101,6 @@ func (s *Set) asks(p *parsed) *Verifier {
 	return nil
 }
 
-// Asks reports whether to verify a token may mean to wait for somebody else.
-func (s *Set) Asks() bool { return s != nil && s.opaque != nil }
-
 func misconfigured(err error) *Refusal {
 	return &Refusal{Reason: Misconfigured, Text: "the rules for its issuer are not complete", Cause: err}
 }

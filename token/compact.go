@@ -34,6 +34,8 @@ type parsed struct {
 	signature []byte
 
 	alg, kid, typ string
+
+	waiting func() (over func()) // see Set.VerifyWaiting; nil: nobody wants to know
 }
 
 // parse takes a token apart and returns all that is wrong with its form. The token may be verified only when nothing is.

@@ -61,6 +61,8 @@ type Key struct {
 }
 
 // KeySource finds the keys that may have signed a token.
+//
+// It may have a method Waits(kid string) bool, which reports whether Keys may wait for somebody else.
 type KeySource interface {
 	// Keys returns the candidates for a "kid", or for a token without one when kid is empty. No candidate is an empty
 	// list; an error means that the source is down.

@@ -22,7 +22,7 @@ const maxCandidates = 8
 // verifySignature finds the key that verifies the token. The key is chosen first, by its ID; then its own algorithms
 // decide, never the token's (RFC 8725, section 3.1).
 func verifySignature(p *parsed, source KeySource, known *Signatures, now time.Time) (Key, *Refusal) {
-	candidates, err := source.Keys(p.kid)
+	candidates, err := p.keys(source)
 	if err != nil {
 		return Key{}, &Refusal{Reason: KeysUnavailable, Text: "the keys of its issuer are not available", Cause: err}
 	}
@@ -46,6 +46,14 @@ func verifySignature(p *parsed, source KeySource, known *Signatures, now time.Ti
 		return k, nil
 	}
 	return Key{}, &Refusal{Reason: BadSignature, Text: "its signature does not verify with the key of its issuer"}
+}
+
+// keys gives the candidates.
+func (p *parsed) keys(source KeySource) ([]Key, error) {
+	if far, ok := source.(interface{ Waits(kid string) bool }); ok && p.waiting != nil && far.Waits(p.kid) {
+		defer p.waiting()()
+	}
+	return source.Keys(p.kid)
 }
 
 // tryKeys finds the key that verifies the token among those that may.

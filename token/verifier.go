@@ -159,6 +159,12 @@ func newSet(verifiers []*Verifier) (s *Set, asked []*Verifier, err error) {
 // Verify returns the token, or a *Refusal that says why not. The issuer that the token names only chooses the verifier;
 // an unknown issuer is refused, and no other verifier is tried (CVE-2021-21378).
 func (s *Set) Verify(raw []byte) (*Token, error) {
+	return s.VerifyWaiting(raw, func() (over func()) { return func() {} })
+}
+
+// VerifyWaiting is Verify for those who have something to do, or to give away, while somebody else is waited for: waiting is called
+// before that, and what it returns after it. It is not called for what can be had at once.
+func (s *Set) VerifyWaiting(raw []byte, waiting func() (over func())) (*Token, error) {
 	if s != nil && isEncrypted(raw) && (s.Openers != nil || s.opaque == nil) {
 		inner, r := open(raw, s.Openers)
 		if r != nil {
@@ -168,6 +174,7 @@ func (s *Set) Verify(raw []byte) (*Token, error) {
 	}
 	p, wrong := parse(raw)
 	if v := s.asks(p); v != nil {
+		defer waiting()()
 		return result(v.ask(raw))
 	}
 	if len(wrong) > 0 {
@@ -177,6 +184,7 @@ func (s *Set) Verify(raw []byte) (*Token, error) {
 	if r != nil {
 		return nil, r
 	}
+	p.waiting = waiting
 	return result(v.verify(p))
 }
 
