@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// Direct is a connection of the standard library, read and written with the loop's own system calls. The runtime takes its processor from a goroutine whose system call lasts longer than some 20 µs, and on a busy machine sending to a
-// socket does: that is two switches of threads for a call that never blocks.
+// Direct is a connection of the standard library, read and written with the loop's own system calls. The runtime takes its
+// processor from a goroutine whose system call lasts longer than some 20 µs, and on a busy machine sending to a socket does: that is
+// two switches of threads for a call that never blocks.
 type Direct struct {
 	net.Conn
 	in, out way
@@ -87,7 +88,7 @@ func (d *Direct) Read(b []byte) (int, error) {
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
-	return n, err
+	return n, d.opError("read", err)
 }
 
 // Write is part of net.Conn.
@@ -97,8 +98,21 @@ func (d *Direct) Write(b []byte) (int, error) {
 		n, err := d.out.transfer(b[sent:], "write", d.out.raw.Write)
 		sent += n
 		if err != nil {
-			return sent, err
+			return sent, d.opError("write", err)
 		}
 	}
 	return sent, nil
+}
+
+// opError makes an error what the standard library's connection would have given.
+func (d *Direct) opError(name string, err error) error {
+	var op *net.OpError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &op): // of the raw connection
+		err = op.Err
+	}
+	local, remote := d.LocalAddr(), d.RemoteAddr()
+	return &net.OpError{Op: name, Net: local.Network(), Source: local, Addr: remote, Err: err}
 }

@@ -102,13 +102,16 @@ func TestDirectErrors(t *testing.T) {
 	if _, err := d.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a write after the deadline: %v", err)
 	}
+	sameErrors(t, d)
 	d.SetDeadline(time.Time{})
 	peer.(*net.TCPConn).SetLinger(0)
 	peer.Close()
 	if _, err := d.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("after a reset: %v", err)
 	}
+	sameErrors(t, d)
 	d.Close()
+	sameErrors(t, d)
 	if _, err := d.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a read after the end: %v", err)
 	}
@@ -120,5 +123,21 @@ func TestDirectErrors(t *testing.T) {
 	defer b.Close()
 	if _, err := NewDirect(a, nil, nil); err == nil {
 		t.Error("a connection without a descriptor was taken")
+	}
+}
+
+// sameErrors compares what the connection itself says, which must be an error that stays. Reading has used up a reset.
+func sameErrors(t *testing.T, d *Direct) {
+	t.Helper()
+	_, err := d.Write([]byte("x"))
+	_, want := d.Conn.Write([]byte("x"))
+	if err == nil || want == nil || err.Error() != want.Error() {
+		t.Errorf("writing: %v, want %v", err, want)
+	}
+	if _, err = d.Read(make([]byte, 1)); err == io.EOF {
+		return
+	}
+	if _, want = d.Conn.Read(make([]byte, 1)); err.Error() != want.Error() {
+		t.Errorf("reading: %v, want %v", err, want)
 	}
 }
