@@ -22,6 +22,7 @@ static Setting **known = NULL;	/* PostgreSQL's own list, as it was */
 static int	count = 0;
 static Setting **laid_out = NULL;	/* those that RESET ALL looks at, by address */
 static int	resettable = 0;
+static bool placeholders = false;	/* is one of them a name that nobody has defined? */
 
 #define AHEAD 24				/* as many looks wait for memory at the same time */
 
@@ -40,6 +41,7 @@ learn(Setting **settings, int n)
 	Size		size = n * sizeof(Setting *);
 
 	count = resettable = 0;
+	placeholders = false;
 	if (known == NULL)
 	{
 		known = MemoryContextAlloc(TopMemoryContext, size);
@@ -52,17 +54,21 @@ learn(Setting **settings, int n)
 	}
 	memcpy(known, settings, size);
 	for (int i = 0; i < n; i++)
+	{
+		placeholders |= (settings[i]->flags & GUC_CUSTOM_PLACEHOLDER) != 0;
 		if (settings[i]->context == PGC_USERSET || settings[i]->context == PGC_SUSET)
 			laid_out[resettable++] = settings[i];
+	}
 	qsort(laid_out, resettable, sizeof(Setting *), by_address);
 	count = n;
 }
 
 /*
  * Would ResetAllOptions() change anything?  It passes over all that has not been
- * SET, whatever else holds for it.  A setting that was replaced or added (a
- * library was loaded, or somebody has set a name of their own) is in
- * PostgreSQL's list, so that is compared first, word for word.
+ * SET, whatever else holds for it.  A setting that was added (a library was
+ * loaded, or somebody has set a name of their own) makes PostgreSQL's list
+ * longer.  Only a placeholder is ever replaced or taken away, so where there is
+ * one the list is compared word for word.
  */
 static bool
 anything_set(void)
@@ -70,7 +76,8 @@ anything_set(void)
 	Setting   **settings = get_guc_variables();
 	int			n = GetNumConfigOptions();
 
-	if (n != count || memcmp(settings, known, n * sizeof(Setting *)) != 0)
+	if (n != count ||
+		(placeholders && memcmp(settings, known, n * sizeof(Setting *)) != 0))
 		learn(settings, n);
 	for (int i = 0; i < resettable; i++)
 	{

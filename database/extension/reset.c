@@ -43,12 +43,33 @@ static const char *const functions[LIBRARIES] = {
 
 static PGFunction loaded[LIBRARIES];
 
-/* How many objects were ever loaded into this process. */
-static int
-count_loads(struct dl_phdr_info *info, size_t size, void *count)
+/*
+ * Has nothing been loaded since this was asked last?  What is loaded goes to the
+ * end of the linker's list, so its last entry tells.  That one is held: an entry
+ * that is unloaded is freed.
+ */
+static bool
+nothing_new_loaded(void)
 {
-	*(unsigned long long *) count = info->dlpi_adds;
-	return 1;
+	static struct link_map *last = NULL;
+	struct link_map *map;
+	void	   *program;
+
+	if (last != NULL && last->l_next == NULL)
+		return true;
+	last = NULL;
+	program = dlopen(NULL, RTLD_LAZY);
+	if (program == NULL)
+		return false;
+	if (dlinfo(program, RTLD_DI_LINKMAP, &map) == 0)
+	{
+		while (map->l_next != NULL)
+			map = map->l_next;
+		if (map->l_name[0] != '\0' && dlopen(map->l_name, RTLD_LAZY | RTLD_NOLOAD) != NULL)
+			last = map;
+	}
+	dlclose(program);
+	return false;
 }
 
 /*
@@ -59,15 +80,10 @@ count_loads(struct dl_phdr_info *info, size_t size, void *count)
 static void
 find_libraries(void)
 {
-	static unsigned long long known = 0;
-	unsigned long long count = 0;
-
-	dl_iterate_phdr(count_loads, &count);
-	if (count != 0 && count == known)
+	if (nothing_new_loaded())
 		return;
 	for (int i = 0; i < LIBRARIES; i++)
 		loaded[i] = (PGFunction) dlsym(RTLD_DEFAULT, functions[i]);
-	known = count;
 }
 
 /* Calls a function of another extension that does not look at its FmgrInfo. */
