@@ -2,6 +2,7 @@ package judge_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -22,6 +23,8 @@ type directory struct {
 	code    uint16              // of every bind that fails; 0 means 49, invalid credentials
 	garbage string              // sent in place of every answer
 	silent  bool                // nothing is answered
+	asleep  bool                // nor in TLS, once it has agreed to begin that
+	dies    bool                // at every login but the search's
 	asked   []string
 }
 
@@ -81,8 +84,11 @@ func (d *directory) serve(c net.Conn) {
 		d.mu.Lock()
 		replies, upgrade := d.answer(p.Children[0].Value.(int64), p.Children[1])
 		silent, garbage := d.silent, d.garbage
+		asleep, gone := d.asleep && upgrade, d.dies && len(d.asked) > 0 && isLogin(d.asked[len(d.asked)-1])
 		d.mu.Unlock()
 		switch {
+		case gone:
+			return
 		case silent:
 			continue
 		case garbage != "":
@@ -92,11 +98,17 @@ func (d *directory) serve(c net.Conn) {
 		for _, r := range replies {
 			c.Write(r.Bytes())
 		}
+		if asleep {
+			io.Copy(io.Discard, c)
+			return
+		}
 		if upgrade {
 			c = tls.Server(c, d.secure)
 		}
 	}
 }
+
+func isLogin(line string) bool { return strings.HasPrefix(line, "bind ") && line != "bind "+searchDN }
 
 // answer is what an honest directory says to one request.
 func (d *directory) answer(id int64, op *ber.Packet) (replies []*ber.Packet, upgrade bool) {

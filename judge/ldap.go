@@ -3,12 +3,9 @@ package judge
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -52,11 +49,9 @@ func (l *LDAP) Check(ctx context.Context, user string, password claimpool.Secret
 		return "", false, err
 	}
 	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { c.Close() })
-	defer stop()
 	dn, known := strings.ReplaceAll(l.Template, placeholder, ldap.EscapeDN(user)), true
 	if l.Template == "" {
-		if dn, known, err = l.search(ctx, c, user); err != nil {
+		if dn, known, err = l.search(ctx, c.Conn, user); err != nil {
 			return "", false, err
 		}
 	}
@@ -64,49 +59,10 @@ func (l *LDAP) Check(ctx context.Context, user string, password claimpool.Secret
 	switch {
 	case err == nil && known:
 		return dn, false, nil
-	case err == nil || !known:
-		return "", true, errors.New("the directory has not exactly one entry for the user")
+	case err != nil && (known || !isAnswer(err)): // no answer is none for anybody: else it would tell who is there
+		return "", isAnswer(err), fmt.Errorf("login at the directory: %w", err)
 	}
-	return "", isAnswer(err), fmt.Errorf("login at the directory: %w", err)
-}
-
-// connect reaches the first server that answers.
-func (l *LDAP) connect(ctx context.Context) (*ldap.Conn, error) {
-	var errs []error
-	for _, address := range l.URLs {
-		c, err := l.dial(ctx, address)
-		if err == nil {
-			return c, nil
-		}
-		errs = append(errs, fmt.Errorf("%s: %w", address, err))
-	}
-	if len(errs) == 0 {
-		return nil, errors.New("no directory is configured")
-	}
-	return nil, errors.Join(errs...)
-}
-
-func (l *LDAP) dial(ctx context.Context, address string) (*ldap.Conn, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "ldap" && u.Scheme != "ldaps" || u.Hostname() == "" {
-		return nil, errors.New("not an address of a directory")
-	}
-	deadline, _ := ctx.Deadline()
-	secure := &tls.Config{ServerName: u.Hostname(), RootCAs: l.Roots, MinVersion: tls.VersionTLS12}
-	c, err := ldap.DialURL(address, ldap.DialWithDialer(&net.Dialer{Deadline: deadline}), ldap.DialWithTLSConfig(secure))
-	if err != nil {
-		return nil, err
-	}
-	c.SetTimeout(time.Until(deadline))
-	ip := net.ParseIP(u.Hostname())
-	near := u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
-	if u.Scheme == "ldap" && (!near || l.Roots != nil) {
-		if err := c.StartTLS(secure); err != nil { // never a password in the clear
-			c.Close()
-			return nil, fmt.Errorf("start TLS: %w", err)
-		}
-	}
-	return c, nil
+	return "", true, errors.New("the directory has not exactly one entry for the user")
 }
 
 // search finds the user's entry. For one that is not there it gives a name that nobody has.

@@ -2,6 +2,7 @@ package judge_test
 
 import (
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +154,100 @@ func TestAttackLDAPAnswers(t *testing.T) {
 			}
 		}
 		d.change(func() { d.code, d.garbage, d.silent = 0, "", false })
+	}
+}
+
+// TestAttackLDAPAsleep: a directory agrees to begin TLS, and then says nothing more; or it is silent from the beginning.
+//
+// Must: A login must not wait for longer than the timeout, and the next directory must be asked in that time.
+// Dialects: none
+func TestAttackLDAPAsleep(t *testing.T) {
+	ca := pgtest.NewCA(t)
+	secure := ca.Server(t, "localhost").Config(ca, "localhost")
+	for name, asleep := range map[string]*directory{
+		"in STARTTLS": startDirectory(t, secure, false), "before it": startDirectory(t, secure, false), "in TLS": mute(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asleep.change(func() { asleep.asleep, asleep.silent = true, name == "before it" })
+			l := binds(asleep)
+			l.Roots, l.Timeout = ca.Pool, 300*time.Millisecond
+			ended := make(chan error, 1)
+			go func() {
+				_, denied, err := l.Check(context.Background(), "anna", claimpool.Secret("correct"))
+				if denied {
+					err = nil
+				}
+				ended <- err
+			}()
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Error("somebody was let in, or blamed")
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("the login waits for ever")
+			}
+			awake := startDirectory(t, secure, true)
+			people(awake)
+			l.URLs, l.Timeout = append(l.URLs, awake.address), 4*time.Second
+			if _, _, err := l.Check(t.Context(), "anna", claimpool.Secret("correct")); err != nil {
+				t.Errorf("the next directory was not asked: %v", err)
+			}
+		})
+	}
+}
+
+// mute is a directory that speaks TLS from the beginning, but never says a word.
+func mute(t *testing.T) *directory {
+	d := startDirectory(t, nil, false)
+	d.silent = true
+	d.address = "ldaps" + strings.TrimPrefix(d.address, "ldap")
+	return d
+}
+
+// TestAttackLDAPFlood: somebody on the way to a directory answers in its place, before TLS, with a message that has no end.
+//
+// Must: It must be hung up on after a bounded number of bytes.
+// Dialects: none
+func TestAttackLDAPFlood(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	sent := make(chan int, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		n, _ := c.Write([]byte("\x30\x84\x7f\xff\xff\xf0\x04\x84\x7f\xff\xff\xe0"))
+		for part, err := make([]byte, 64<<10), error(nil); err == nil && n < 512<<20; {
+			var more int
+			more, err = c.Write(part)
+			n += more
+		}
+		sent <- n
+	}()
+	check := binds(&directory{address: "ldap://" + l.Addr().String()})
+	if _, denied, err := check.Check(t.Context(), "anna", claimpool.Secret("correct")); err == nil || denied {
+		t.Errorf("%v %v", denied, err)
+	}
+	if n := <-sent; n > 64<<20 { // with what the kernel keeps for both
+		t.Errorf("it took %d bytes", n)
+	}
+}
+
+// A directory that dies between the search and the login says nothing about anybody: not even that nobody is there.
+func TestLDAPThatDies(t *testing.T) {
+	d := startDirectory(t, nil, false)
+	people(d)
+	d.change(func() { d.dies = true })
+	for _, user := range []string{"anna", "evey"} {
+		if _, denied, err := searches(d).Check(t.Context(), user, claimpool.Secret("correct")); err == nil || denied {
+			t.Errorf("%s: %v %v", user, denied, err)
+		}
 	}
 }
