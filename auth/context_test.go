@@ -159,10 +159,12 @@ func (a *asking) VerifyWaiting(raw []byte, waiting func() (over func())) (*token
 type waiter struct {
 	*client
 	waits int
+	told  int // of waits so far
 }
 
 func (w *waiter) Waiting() (over func()) {
 	w.waits++
+	w.told++
 	return func() { w.waits-- }
 }
 

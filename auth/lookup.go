@@ -54,6 +54,7 @@ type found struct {
 	known  bool
 	err    error
 	maxAge time.Duration
+	ended  bool // the login of the one who asked has come to its end before the answer: nothing is known
 }
 
 // NewLookup makes a Lookup. sources are asked by the name of the database that clients ask for.
@@ -81,30 +82,41 @@ func (l *Lookup) find(ctx context.Context, u userOf, seed claimpool.Secret) (s s
 	return d, false, failed, nil
 }
 
-// answer gives a fresh enough answer, and asks when there is none. Those who ask for the same user at once share one question.
+// answer gives a fresh enough answer, and asks when there is none. Those who ask for the same user at once share one question, but not
+// the end of the login that asks it: then the next of them does.
 func (l *Lookup) answer(ctx context.Context, u userOf) (*found, error) {
 	source, ok := l.sources[u.database]
 	if !ok {
 		return &found{}, nil
 	}
-	l.mu.Lock()
-	f := l.answers[u]
-	if f != nil && !l.stale(f) {
-		l.mu.Unlock()
+	for {
+		f, ours := l.place(u, source.MaxAge)
+		if ours {
+			l.ask(ctx, source.Source, u, f)
+			return f, f.err
+		}
 		select {
 		case <-f.done:
-			return f, f.err
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		if !f.ended {
+			return f, f.err
+		}
+	}
+}
+
+// place gives the answer that is there, or awaited, or one of our own to be asked for.
+func (l *Lookup) place(u userOf, maxAge time.Duration) (f *found, ours bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f = l.answers[u]; f != nil && !l.stale(f) {
+		return f, false
 	}
 	l.makeRoom()
-	f = &found{done: make(chan struct{}), at: l.clock(), maxAge: source.MaxAge}
+	f = &found{done: make(chan struct{}), at: l.clock(), maxAge: maxAge}
 	l.answers[u] = f
-	l.mu.Unlock()
-	defer close(f.done)
-	l.ask(ctx, source.Source, u, f)
-	return f, f.err
+	return f, true
 }
 
 // stale reports whether an answer is too old. One that is still awaited is not.
@@ -119,6 +131,7 @@ func (l *Lookup) stale(f *found) bool {
 
 // ask asks a source. An error is for those alone who wait now.
 func (l *Lookup) ask(ctx context.Context, source Source, u userOf, f *found) {
+	defer close(f.done)
 	secret, err := source.Password(ctx, u.name)
 	defer secret.Clear()
 	switch {
@@ -135,7 +148,7 @@ func (l *Lookup) ask(ctx context.Context, source Source, u userOf, f *found) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f.at = l.clock()
+	f.at, f.ended = l.clock(), f.err != nil && ctx.Err() != nil
 	if f.known {
 		l.learn(f.stored)
 	}

@@ -270,3 +270,40 @@ func TestKeysAreKeptOfThoseWhoProvedThem(t *testing.T) {
 		t.Error("a password that the user list has as it is was not kept")
 	}
 }
+
+// TestAttackLookupCutShort: a stranger asks for somebody else's name when the time for his own login is almost over, again and again.
+//
+// Must: The end of his login must not be an answer for those who wait for the same one.
+// Dialects: none
+func TestAttackLookupCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{secrets: map[string]string{"anna": verifierOf(t, "correct", "salt of anna....")}, wait: time.Second}
+		l := NewLookup(map[string]Asked{"app": {s, 5 * time.Second}}, nil)
+		find := func(ctx context.Context, errs chan error) {
+			_, known, _, err := l.find(ctx, userOf{"app", "anna"}, claimpool.Secret("seed"))
+			if err == nil && !known {
+				err = errors.New("unknown")
+			}
+			errs <- err
+		}
+		short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		his, ours := make(chan error), make(chan error)
+		go find(short, his)
+		synctest.Wait()
+		for range 10 {
+			go find(t.Context(), ours)
+		}
+		if err := <-his; err == nil {
+			t.Error("he had an answer in half the time")
+		}
+		for range 10 {
+			if err := <-ours; err != nil {
+				t.Error(err)
+			}
+		}
+		if n := s.asked.Load(); n != 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}

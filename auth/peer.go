@@ -14,7 +14,9 @@ func (x *exchange) peer() (*claimpool.Identity, error) {
 	if !x.req.Unix || x.req.Peer == nil {
 		return nil, errors.New("the client has not come through a unix socket that tells its user")
 	}
+	over := x.waiting() // it may ask a directory
 	u, err := user.LookupId(strconv.FormatUint(uint64(*x.req.Peer), 10))
+	over()
 	if err != nil {
 		return nil, fmt.Errorf("find the name of the client's user: %w", err)
 	}
