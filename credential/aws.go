@@ -10,7 +10,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -28,9 +27,7 @@ type AWS struct {
 	Roots    string // a file with the certificates that sign that service's; empty: those of the system
 	Clock    func() time.Time
 
-	mu   sync.Mutex // held while keys are asked for
-	keys awsKeys
-	good bool
+	keys memory[awsKeys]
 }
 
 // tokenLife is how long a token is good for a login; RDS takes no longer one.
@@ -58,11 +55,25 @@ func (a *AWS) Token(ctx context.Context, host, user string) (claimpool.Secret, e
 
 // Forget drops the keys: the next token is made with new ones.
 func (a *AWS) Forget() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	old := a.good
-	a.good = false
+	a.keys.mu.Lock()
+	defer a.keys.mu.Unlock()
+	old := a.keys.valid
+	a.keys.forget(a.terms())
 	return old
+}
+
+// terms say that keys are replaced maxMargin before their end; those without one never are.
+func (a *AWS) terms() *terms[awsKeys] {
+	return &terms[awsKeys]{
+		clock: a.now, expires: func(k awsKeys) time.Time { return k.Expires },
+		replaceAt: func(k awsKeys, _ time.Time) time.Time {
+			if k.Expires.IsZero() {
+				return a.now().Add(time.Hour)
+			}
+			return k.Expires.Add(-maxMargin)
+		},
+		clone: func(k awsKeys) awsKeys { return k }, drop: func(awsKeys) {},
+	}
 }
 
 func (a *AWS) now() time.Time {
@@ -92,25 +103,13 @@ func (a *AWS) region(host string) (string, error) {
 
 // current gives keys that are good for a while.
 func (a *AWS) current(ctx context.Context, region string) (awsKeys, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.now()
-	if a.good && (a.keys.Expires.IsZero() || now.Add(maxMargin).Before(a.keys.Expires)) {
-		return a.keys, nil
-	}
-	next, err := a.fetch(ctx, region)
-	switch {
-	case err == nil && (next.ID == "" || next.Secret == ""):
-		err = errors.New("the answer holds no keys")
-	case err != nil && a.good && now.Before(a.keys.Expires):
-		return a.keys, nil // to their end
-	}
-	if err != nil {
-		a.good = false
-		return awsKeys{}, err
-	}
-	a.keys, a.good = next, true
-	return next, nil
+	return a.keys.get(ctx, a.terms(), func(ctx context.Context) (awsKeys, error) {
+		keys, err := a.fetch(ctx, region)
+		if err == nil && (keys.ID == "" || keys.Secret == "") {
+			err = errors.New("the answer holds no keys")
+		}
+		return keys, err
+	})
 }
 
 func (a *AWS) fetch(ctx context.Context, region string) (awsKeys, error) {

@@ -6,7 +6,6 @@ package credential
 import (
 	"bytes"
 	"context"
-	"sync"
 	"time"
 
 	"github.com/claimpool/claimpool"
@@ -34,15 +33,8 @@ const (
 // Cache keeps the last credential of a source until shortly before its end. It is safe for use by many goroutines.
 type Cache struct {
 	source Source
-	clock  func() time.Time
-
-	mu    sync.Mutex // held while the source is asked: the others want the same
-	last  Credential
-	got   time.Time
-	valid bool
-
-	failure  error
-	failedAt time.Time
+	terms  terms[Credential]
+	memory memory[Credential]
 }
 
 // NewCache makes a Cache. A nil clock is time.Now.
@@ -50,60 +42,33 @@ func NewCache(s Source, clock func() time.Time) *Cache {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Cache{source: s, clock: clock}
+	return &Cache{source: s, terms: terms[Credential]{
+		clock: clock, replaceAt: replaceAt, expires: func(c Credential) time.Time { return c.Expires },
+		clone: func(c Credential) Credential { c.Password = bytes.Clone(c.Password); return c },
+		drop:  func(c Credential) { c.Password.Clear() },
+	}}
 }
 
-// Get gives a credential that is good now; the caller clears its password. When the source fails, the one before is used to its end,
-// if that is known.
+// Get gives a credential that is good now; the caller clears its password. When the source fails, or takes its time, the one before is
+// used to its end, if that is known.
 func (c *Cache) Get(ctx context.Context) (Credential, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.clock()
-	if c.valid && now.Before(c.replaceAt()) {
-		return c.copy(), nil
-	}
-	if c.failure == nil || now.Sub(c.failedAt) >= afterFailure {
-		next, err := c.source(ctx)
-		c.failure, c.failedAt = err, c.clock()
-		if err == nil {
-			c.forget()
-			c.last, c.got, c.valid = next, now, true
-			return c.copy(), nil
-		}
-	}
-	if c.valid && now.Before(c.last.Expires) {
-		return c.copy(), nil
-	}
-	c.forget()
-	return Credential{}, c.failure
+	return c.memory.get(ctx, &c.terms, c.source)
 }
 
 // Forget drops what is kept, because a server has refused it. It reports whether the source may have another one: not when what was
 // refused has just come from there.
 func (c *Cache) Forget() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	old := c.valid && c.clock().Sub(c.got) > time.Second
-	c.forget()
+	c.memory.mu.Lock()
+	defer c.memory.mu.Unlock()
+	old := c.memory.valid && c.terms.clock().Sub(c.memory.got) > time.Second
+	c.memory.forget(&c.terms)
 	return old
 }
 
-func (c *Cache) forget() {
-	c.last.Password.Clear()
-	c.last, c.valid = Credential{}, false
-}
-
-func (c *Cache) copy() Credential {
-	own := c.last
-	own.Password = bytes.Clone(own.Password)
-	return own
-}
-
 // replaceAt is when the next credential is due: when a quarter of the life is left, at most maxMargin.
-func (c *Cache) replaceAt() time.Time {
-	if c.last.Expires.IsZero() {
-		return c.got.Add(maxUnknown)
+func replaceAt(c Credential, got time.Time) time.Time {
+	if c.Expires.IsZero() {
+		return got.Add(maxUnknown)
 	}
-	life := c.last.Expires.Sub(c.got)
-	return c.last.Expires.Add(-min(life/4, maxMargin))
+	return c.Expires.Add(-min(c.Expires.Sub(got)/4, maxMargin))
 }
