@@ -13,7 +13,8 @@ type Secret struct {
 	// The name of an environment variable.
 	Env string `yaml:"env"`
 
-	// A program and its arguments; the first line that it prints is the secret. It is run for each login, without a shell.
+	// A program and its arguments; the first line that it prints is the secret. It is run for each login, without a shell;
+	// for bind_password and client_secret, which strangers' logins need, once a second at most.
 	Command []string `yaml:"command"`
 
 	// What the clients have themselves, for the password of a database's servers. scram: a client that has logged in by SCRAM-SHA-256

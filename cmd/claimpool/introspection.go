@@ -33,7 +33,7 @@ func (is *issuers) judge(name string, declared config.Issuer, now func() time.Ti
 		}
 	}
 	j, err := judge.NewIntrospection(judge.IntrospectionSpec{
-		URL: in.URL, ClientID: in.ClientID, Secret: passwordOf(in.ClientSecret), Timeout: in.Timeout, Keep: in.Cache, Lifetime: in.Lifetime,
+		URL: in.URL, ClientID: in.ClientID, Secret: secretForStrangers(in.ClientSecret), Timeout: in.Timeout, Keep: in.Cache, Lifetime: in.Lifetime,
 		Roots: pool, Clock: now,
 	})
 	if err != nil {
