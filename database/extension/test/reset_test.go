@@ -170,19 +170,32 @@ func TestAttackPinnedRole(t *testing.T) {
 func TestAttackLibraryState(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
 		s := start(t, inst)
-		defer s.login(t, "postgres").mustExec("alter role pool reset session_preload_libraries")
+		admin := s.login(t, "postgres")
+		defer admin.mustExec("alter role pool reset session_preload_libraries; drop function if exists public.of_library()")
 		for _, function := range []string{"dblink_connect", "plperl_call_handler", "plpython3_call_handler", "pltcl_call_handler", "postgres_fdw_disconnect_all"} {
-			s.login(t, "postgres").mustExec("alter role pool set session_preload_libraries = '" + stub(t, inst.Major, function) + "'")
+			library := stub(t, inst.Major, function)
+			told := func(how string, r reply) {
+				t.Helper()
+				if function != "postgres_fdw_disconnect_all" {
+					if !r.dead || r.code() != "55000" {
+						t.Errorf("%s is loaded %s: %s", function, how, describe(r))
+					}
+				} else if r.dead || len(r.notices) != 1 || r.notices[0] != "stub called" {
+					t.Errorf("%s, loaded %s, was not called: %s, %v", function, how, describe(r), r.notices)
+				}
+			}
+			admin.mustExec("alter role pool reset session_preload_libraries")
+			admin.mustExec(fmt.Sprintf("create or replace function public.of_library() returns bool language c as '%s', '%s'", library, function))
+			late := s.pooled(t)
+			late.become("t1")
+			late.become("t2") // nothing is there yet
+			late.mustExec("select public.of_library()")
+			told("between two hand-overs", late.handOver(late.next("t1")))
+
+			admin.mustExec("alter role pool set session_preload_libraries = '" + library + "'")
 			c := s.login(t, "pool")
 			c.establish(s, s.key)
-			r := c.handOver(c.next("t1"))
-			if function != "postgres_fdw_disconnect_all" {
-				if !r.dead || r.code() != "55000" {
-					t.Errorf("%s is loaded: %s", function, describe(r))
-				}
-			} else if r.dead || len(r.notices) != 1 || r.notices[0] != "stub called" {
-				t.Errorf("%s was not called: %s, %v", function, describe(r), r.notices)
-			}
+			told("at the start", c.handOver(c.next("t1")))
 		}
 	})
 }
