@@ -151,6 +151,7 @@ func (s *backend) reopened(o *opened, err error) {
 	s.pool.pool.Reopened(&s.member, pool.OtherSettings, rand.Float64(), now)
 	s.pool.hub.proxy.log.Debug("server connection opened", claimpool.LogPool, s.pool.name(), claimpool.LogServer, s.session.PID)
 	s.state = resting
+	s.client, c.server = nil, nil // got may give the server to somebody else
 	c.got(s, now)
 }
 
