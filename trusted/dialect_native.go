@@ -69,6 +69,9 @@ func oid(value string, name string) (uint32, error) {
 // extension's reach goes in front of it: the statement without a name, which the last user's Parse has left and the next
 // one's Bind would run. A failed Close makes PostgreSQL skip all that follows, up to a Sync.
 func (d *Native) Install(dst []byte, steps Steps, s *Session, id *claimpool.Identity, wipe bool, _ time.Time) ([]byte, Steps, time.Time) {
+	if s.native == nil { // opened for another dialect, before a reload: there is no function 0, and what cannot be installed ends the connection
+		return wire.AppendBinaryCall(dst, 0, nil), append(steps, StepCall), time.Time{}
+	}
 	var flags byte
 	if s.Sessions {
 		flags |= nativeFlagSession
