@@ -43,6 +43,9 @@ func (c *Conn) WriteSoon(b []byte) {
 // comes without fail unless the connection ends before.
 func (c *Conn) Blocked() bool { return c.blocked }
 
+// Unsent is how many bytes wait for the peer to take them.
+func (c *Conn) Unsent() int { return len(c.out) - c.sent }
+
 func (c *Conn) writeRaw(b []byte) {
 	if len(c.out) > 0 {
 		c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)

@@ -16,6 +16,7 @@ import (
 const (
 	maxChannels = 256     // of one client
 	maxWaiting  = 1 << 20 // bytes of notifications that one client has not taken yet
+	maxUnsent   = 4 << 20 // bytes of everything, when notifications come while its server cannot be paused
 )
 
 // ears are what a client listens with.
@@ -101,8 +102,13 @@ func (c *client) mayListen(sql []byte) bool {
 	return true
 }
 
-// tellNews passes on what came between the replies to the proxy's own requests.
+// tellNews passes on what came between the replies to the proxy's own requests. Those are waited for, so that the server is not paused
+// when the client does not take its bytes: there is an end to what is kept for it.
 func (c *client) tellNews(news []byte) {
+	if c.conn.Unsent() > maxUnsent {
+		c.fatal(errNewsWait)
+		return
+	}
 	hears := c.hearing(c.pool.pool.Config().Mode == pool.Session)
 	for m, rest := message(news); m != nil; m, rest = message(rest) {
 		channel, ok := relay.NotifiedOn(m[wire.HeaderLen:])

@@ -143,7 +143,9 @@ func lookupRows(c io.ReadWriter, query, user string) (rows [][]string, err error
 			if err != nil {
 				return nil, err
 			}
-			rows = append(rows, row)
+			if rows = append(rows, row); len(rows) > 2 {
+				return nil, errors.New("the answer to the look-up has more rows than were asked for")
+			}
 		case wire.MsgErrorResponse:
 			fields, err := wire.ParseError(body)
 			if err != nil {
