@@ -367,7 +367,7 @@ func (sp *sharedPool) sweep(now time.Time) {
 	}
 	sp.listener.sweep()
 	st := sp.pool.Stats()
-	if st.Idle+st.Leased+st.Opening > 0 {
+	if st.Idle+st.Leased+st.Opening > 0 || sp.listener != nil {
 		return
 	}
 	p := sp.hub.proxy
