@@ -194,12 +194,12 @@ func (c *Conn) turn() (more bool) {
 	}
 	fresh := c.again && kept > 0
 	c.again = false
-	n := kept
+	n, used := kept, 0
 	if kept < len(buf) {
 		n += c.read(buf[kept:])
 	}
 	if n > kept || fresh {
-		used := c.handler.Data(buf[:n])
+		used = c.handler.Data(buf[:n])
 		if c.closed {
 			return false
 		}
@@ -217,7 +217,7 @@ func (c *Conn) turn() (more bool) {
 			c.handler.Hangup() // the event came before the pause, and there will be no other
 		}
 		return false
-	case c.failed != nil:
+	case c.failed != nil && (used == 0 || !c.more && !(c.again && len(c.in) > 0)): // the handler gets no further
 		c.end(c.failed)
 		return false
 	}
@@ -227,7 +227,10 @@ func (c *Conn) turn() (more bool) {
 
 // read fills b with plain bytes, from the kernel or through TLS.
 func (c *Conn) read(b []byte) int {
-	if c.tls != nil {
+	switch {
+	case c.failed != nil && !c.more:
+		return 0
+	case c.tls != nil:
 		return c.readTLS(b)
 	}
 	return c.readRaw(b)

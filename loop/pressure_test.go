@@ -64,6 +64,73 @@ func TestHangupThatCameBeforeThePause(t *testing.T) {
 	}
 }
 
+// The peer sends, pauses, sends more and closes: who asks in Hangup sees all of it, and is shown all of it after Resume, piece by piece if he
+// wants it so.
+func TestReadAhead(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		for _, test := range []struct {
+			name  string
+			first int // bytes that are kept already
+			more  int // bytes that are in the kernel
+			all   bool
+		}{
+			{"nothing more", 5, 0, true},
+			{"nothing before", 0, 5, true},
+			{"more", 5, 5, true},
+			{"more than a buffer", 5, readSize, false},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				l := start(t)
+				first, kept := make(chan int, 10), make(chan int, 10)
+				end := make(chan error, 1)
+				var all, resumed bool
+				var got []byte
+				p := connect(t, l, k, func(c *Conn) Handler {
+					if test.first == 0 {
+						c.Pause()
+					}
+					return &hooks{
+						data: func(b []byte) int {
+							if !resumed {
+								first <- len(b)
+								c.Pause()
+								return 0
+							}
+							n := (len(b) + 1) / 2
+							got = append(got, b[:n]...)
+							c.Resume()
+							return n
+						},
+						hangup: func() {
+							all = c.ReadAhead()
+							kept <- len(c.Kept())
+						},
+						closed: func(err error) { end <- err },
+					}
+				})
+				sent := bytes.Repeat([]byte("0123456789"), (test.first+test.more+9)/10)[:test.first+test.more]
+				if test.first > 0 {
+					p.Write(sent[:test.first])
+					wait(t, first)
+				}
+				p.Write(sent[test.first:])
+				p.Close()
+				want := min(test.first+test.more, readSize)
+				if n := wait(t, kept); n != want || all != test.all {
+					t.Errorf("%d bytes are kept, want %d; all: %v", n, want, all)
+				}
+				do(t, l, func() { resumed = true; p.conn.Resume() })
+				if err := wait(t, end); err != io.EOF {
+					t.Errorf("closed with %v", err)
+				}
+				if !bytes.Equal(got, sent) {
+					t.Errorf("%d bytes were shown, of %d", len(got), len(sent))
+				}
+			})
+		}
+	})
+}
+
 func TestWhatIsLeftIsShownAgain(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		l := start(t)

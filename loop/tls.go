@@ -126,7 +126,7 @@ func (c *Conn) readTLS(b []byte) (n int) {
 			continue
 		}
 		if _, ok := err.(wouldBlock); !ok {
-			if c.failed == nil {
+			if c.failed == nil || err == io.EOF { // close_notify stood in what the kernel gave before its own end
 				c.failed = err
 			}
 			break

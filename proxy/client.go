@@ -489,9 +489,13 @@ func (c *client) Drained() {
 }
 
 // Hangup is part of loop.Handler: a client in the queue has left. One that has said goodbye behind its requests does not
-// wait for answers, but still wants them carried out.
+// wait for answers, but still wants them carried out, and so may one whose last words do not fit into a buffer. Who leaves without a
+// word wants nothing any more.
 func (c *client) Hangup() {
-	if (c.state == waiting || c.state == receiving || c.state == listening) && !relay.EndsInGoodbye(c.conn.Kept()) {
+	if c.state != waiting && c.state != receiving && c.state != listening {
+		return
+	}
+	if all := c.conn.ReadAhead(); all && !relay.EndsInGoodbye(c.conn.Kept()) {
 		c.leave("client closed the connection")
 	}
 }

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,69 @@ func TestGoodbyeBehindRequestsLosesNothing(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	t.Errorf("%d clients inserted one row each and left: there are %s", clients, got)
+}
+
+// TestGoodbyeFromTheQueueLosesNothing: a client that waits for a server says goodbye in a packet of its own and closes at once, and its
+// request is carried out, as PostgreSQL would. One that closes without a word leaves the queue.
+func TestGoodbyeFromTheQueueLosesNothing(t *testing.T) {
+	f, holder := full(t, func(*pgtest.ProxyOptions) {})
+	holder.expect("CREATE TEMP TABLE fire (how text)", "C(CREATE TABLE) Z(T)")
+	holder.expect("COMMIT", "C(COMMIT) Z(I)")
+	holder.expect("BEGIN", "C(BEGIN) Z(T)")
+	want := []string{"0"}
+	for _, test := range []struct {
+		name    string
+		padding int // bytes
+		late    int // the last bytes of the request, which are sent while it waits
+		goodbye bool
+		runs    bool
+	}{
+		{"goodbye", 0, 0, true, true},
+		{"goodbye with the end of the request", 0, 9, true, true},
+		{"goodbye behind more than a buffer", 100_000, 0, true, true},
+		{"no goodbye", 0, 0, false, false},
+		{"no goodbye behind half of a request", 0, -9, false, false},
+		{"goodbye in the middle of a request", 0, -9, true, false}, // those are bytes of the request, for PostgreSQL too
+	} {
+		for _, secure := range []bool{false, true} {
+			p := f.dial(t)
+			if secure {
+				p.secure(f)
+			}
+			p.start(wire.Version30, f.role).ready()
+			b := wire.AppendQuery(nil, fmt.Sprintf("INSERT INTO fire VALUES ('%s %v') -- %s", test.name, secure, strings.Repeat("x", test.padding)))
+			if test.late != 0 { // behind a whole request, so that it waits
+				b = append(wire.AppendQuery(nil, "SELECT 1"), b...)
+			}
+			cut := len(b) - max(test.late, -test.late)
+			p.send(b[:cut])
+			f.awaitWaiting(t, len(want))
+			if test.late > 0 {
+				p.send(b[cut:])
+			}
+			if test.goodbye {
+				p.send(wire.AppendTerminate(nil))
+			}
+			p.Close()
+			if !test.runs {
+				f.awaitWaiting(t, len(want)-1)
+				continue
+			}
+			want = append(want, fmt.Sprintf("%s %v", test.name, secure))
+			other := f.login(t) // it leaves without a word behind him, so the proxy has heard of him when it has heard of it
+			other.query("SELECT 1")
+			f.awaitWaiting(t, len(want))
+			other.Close()
+			f.awaitWaiting(t, len(want)-1)
+		}
+	}
+	last := f.login(t)
+	last.query("SELECT string_agg(how, ',') FROM fire")
+	f.awaitWaiting(t, len(want))
+	holder.expect("COMMIT", "C(COMMIT) Z(I)")
+	if got, want := last.answer(), "T D("+strings.Join(want[1:], ",")+") C(SELECT 1) Z(I)"; got != want {
+		t.Errorf("carried out: %s, want %s", got, want)
+	}
 }
 
 // sendAndClose logs in by trust, sends b and closes without reading.

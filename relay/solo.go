@@ -76,15 +76,15 @@ func (s *Solo) Skip(b []byte) (n int, done, terminate bool, err error) {
 	}
 }
 
-// EndsInGoodbye reports whether whole messages stand in b up to a Terminate.
+// EndsInGoodbye reports whether whole messages stand in b up to a Terminate, at least one.
 func EndsInGoodbye(b []byte) bool {
-	for {
+	for first := true; ; first = false {
 		typ, size, ok, err := wire.Header(b)
 		switch {
 		case !ok || err != nil:
 			return false
 		case typ == wire.MsgTerminate:
-			return true
+			return !first
 		case len(b)-wire.HeaderLen < size:
 			return false
 		}

@@ -110,7 +110,7 @@ func TestEndsInGoodbye(t *testing.T) {
 		want bool
 	}{
 		{"nothing", nil, false},
-		{"goodbye", stream("X:"), true},
+		{"goodbye alone", stream("X:"), false},
 		{"requests and goodbye", stream("Q:a|P:|S:|X:"), true},
 		{"requests", stream("Q:a|P:|S:"), false},
 		{"half a request", stream("Q:abc")[:6], false},
