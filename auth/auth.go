@@ -154,6 +154,11 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 		return nil, errThrottled
 	case err != nil:
 		return nil, x.refuse(err)
+	case x.proved == nil:
+		return id, nil
+	}
+	if err := x.proved(); err != nil {
+		return nil, err
 	}
 	return id, nil
 }

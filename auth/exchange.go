@@ -22,6 +22,10 @@ type exchange struct {
 	rule *Rule
 	req  *Request
 	wire Wire
+
+	// proved is what is left to do when the client is let in: AuthenticationSASLFinal tells it that its password is right, and whoever is
+	// refused for another reason must not learn that. Nil when there is nothing.
+	proved func() error
 }
 
 // run asks for the credential of the rule's method and makes the identity out of it. An error that is not a

@@ -65,10 +65,14 @@ func (x *exchange) scram(s stored, known bool) (*claimpool.Identity, error) {
 	case err != nil:
 		return nil, err
 	}
-	if err := x.send(wire.AppendAuthSASLFinal(nil, serverFinal)); err != nil {
-		return nil, err
+	key := asker.ClientKey()
+	x.proved = func() error {
+		if err := x.send(wire.AppendAuthSASLFinal(nil, serverFinal)); err != nil {
+			return err
+		}
+		x.remember(s, verifier, key)
+		return nil
 	}
-	x.remember(s, verifier, asker.ClientKey())
 	return x.identity(claimpool.MethodSCRAM)
 }
 

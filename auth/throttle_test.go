@@ -256,6 +256,54 @@ func TestAttackThrottleAtOnce(t *testing.T) {
 	}
 }
 
+// meanwhile does something while it is asked who has been signed out.
+type meanwhile func() (revoked bool)
+
+func (m meanwhile) Revoked(*claimpool.Proof) (bool, error) { return m(), nil }
+
+// TestAttackTellTaleSuccess: the attacker guesses passwords by SCRAM, and the right one is refused for another reason: others of his
+// connections have failed too often meanwhile, or its user has been signed out.
+//
+// Must: The answer to the right guess does not say that it was right: no AuthenticationSASLFinal, and the same messages as for a wrong one.
+// Dialects: none
+func TestAttackTellTaleSuccess(t *testing.T) {
+	var a *Authenticator
+	for name, test := range map[string]struct {
+		asked meanwhile
+		code  claimpool.Code
+	}{
+		"too many failures": {func() bool {
+			for range 3 {
+				req := overTCP("bert")
+				a.throttle.failed(&req)
+			}
+			return false
+		}, claimpool.CodeConnectionRejected},
+		"signed out": {func() bool { return true }, claimpool.CodeInvalidPassword},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			a, err = New(Config{
+				Rules:       []Rule{{Method: claimpool.MethodSCRAM, Userlist: list(t)}},
+				Throttle:    Throttle{Failures: 3, Window: time.Minute},
+				Clock:       (&stopped{epoch}).time,
+				Revocations: test.asked,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			right, wrong := sendsSCRAM("correct", nil), sendsSCRAM("wrong", nil)
+			_, err = a.Authenticate(t.Context(), overTCP("bert"), wrong)
+			refused(t, err, claimpool.CodeInvalidPassword, "")
+			_, err = a.Authenticate(t.Context(), overTCP("bert"), right)
+			refused(t, err, test.code, "")
+			if len(right.answers) > 0 || len(right.sent) != len(wrong.sent) {
+				t.Errorf("the right guess got %q, a wrong one %q", right.sent, wrong.sent)
+			}
+		})
+	}
+}
+
 // TestAttackThrottleMemory: the attacker fails with a new address and a new user name each time, to fill our memory or to have
 // everybody else refused.
 //
