@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/pool"
 )
 
@@ -75,8 +76,14 @@ func (p *Proxy) awaitResume(ctx context.Context, database string, wait time.Dura
 		case <-late.C:
 			return nil, errWaited
 		case <-ctx.Done():
-			return nil, errNoAnswer(ctx)
+			return nil, errPaused(ctx)
 		}
+	}
+}
+
+func errPaused(ctx context.Context) error {
+	return &claimpool.Error{
+		Code: claimpool.CodeCannotConnectNow, Message: "the database is paused", Hint: "Try again later.", Cause: ctx.Err(),
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool/pgtest"
+	"github.com/claimpool/claimpool/proxy"
 	"github.com/claimpool/claimpool/server"
+	"github.com/claimpool/claimpool/wire"
 )
 
 // pauses pauses a database, or ends that, and checks how many connections are in use.
@@ -103,6 +105,24 @@ func TestReplicationInAPause(t *testing.T) {
 	waits.ready().expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 	f.pauses(t, "replication", true, 2)
 	there.expect("SELECT 2", "T D(2) C(SELECT 1) Z(I)")
+}
+
+// TestLoginTimeoutInAPause: a login that waits for the end of the pause until limits.login_timeout is told what it waits for.
+func TestLoginTimeoutInAPause(t *testing.T) {
+	t.Parallel() // it waits
+	f := startPlain(t, func(o *pgtest.ProxyOptions) {
+		limits(func(l *proxy.Limits) { l.LoginTimeout = 300 * time.Millisecond })(o)
+		o.Replication = proxy.ReplicationAllow
+	})
+	f.pauses(t, "postgres", true, 0)
+	for name, start := range map[string]func(*peer) *peer{
+		"a client":    func(p *peer) *peer { return p.start(wire.Version30, f.role) },
+		"replication": func(p *peer) *peer { return p.start(wire.Version30, f.role, [2]string{"replication", "database"}) },
+	} {
+		if e := start(f.dial(t)).failure(); e.Severity != "FATAL" || e.Code != "57P03" || e.Message != "the database is paused" {
+			t.Errorf("%s is told %+v", name, e)
+		}
+	}
 }
 
 // TestHostsInAPause: nobody looks at the servers of a paused database.

@@ -119,6 +119,9 @@ func (sp *sharedPool) parameters(ctx context.Context) ([][2]string, error) {
 	case r := <-answer:
 		return r.params, r.err
 	case <-ctx.Done():
+		if sp.hub.proxy.IsPaused(sp.key.database) {
+			return nil, errPaused(ctx)
+		}
 		return nil, errNoAnswer(ctx)
 	}
 }
