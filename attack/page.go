@@ -27,6 +27,7 @@ var sections = []struct{ room, title, about string }{
 	{"startup", "The first bytes", "The attacker is a stranger who has not logged in."},
 	{"wire", "Messages", "The attacker writes messages, or values that we put into them."},
 	{"relay", "The relay", "The attacker is a client in the middle of a transaction."},
+	{"loop", "The event loop", "The attacker is on either end of a connection, and shares a loop with everybody else."},
 	{"server", "The way to PostgreSQL", "The attacker is the server, or sits in front of it."},
 	{"credential", "Passwords from services", "The attacker answers in place of the service that keeps a password."},
 	{"config", "Configuration", "The attacker reads what the program says about its file."},

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -15,6 +16,12 @@ import (
 // about 1,100 bytes): those are collected and sent together.
 const corkSize = 1 << 10
 
+// maxOwed is how many bytes of its own crypto/tls may have left to say to a peer that takes none, since it last took all: a peer may ask
+// for new keys as often as it likes, each time for an answer (RFC 8446, section 4.6.3).
+const maxOwed = 16 << 10
+
+var errOwed = errors.New("the peer does not take the answers of TLS that it asks for")
+
 // recordOverhead is more than what TLS adds to a write of n bytes.
 func recordOverhead(n int) int { return 512 + n/8 }
 
@@ -24,7 +31,9 @@ type Carrier struct {
 	c        *Conn  // the loop's connection, after it
 	in       []byte // records read, not yet taken by crypto/tls
 	held     []byte // the buffer behind in, when it belongs to this carrier
+	owed     int    // see maxOwed
 	cork     bool
+	reading  bool // what is written now is the answer of TLS to what it reads
 }
 
 // NewCarrier wraps a socket, before its TLS handshake.
@@ -56,6 +65,14 @@ func (k *Carrier) Write(b []byte) (int, error) {
 	c := k.c
 	if c.closed {
 		return 0, errClosed
+	}
+	if k.reading {
+		if k.owed += len(b); len(c.out) == 0 {
+			k.owed = 0
+		}
+		if k.owed > maxOwed {
+			return 0, errOwed
+		}
 	}
 	if k.cork {
 		c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)
@@ -120,8 +137,13 @@ func (c *Conn) readTLS(b []byte) (n int) {
 	}
 	c.more = false
 	for n < len(b) {
+		k.reading = true
 		m, err := c.tls.conn.Read(b[n:])
+		k.reading = false
 		n += m
+		if k.owed > maxOwed && c.failed == nil {
+			c.failed = errOwed
+		}
 		if err == nil {
 			continue
 		}
