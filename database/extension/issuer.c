@@ -50,14 +50,15 @@ read_keys_file(CpKey *into, int size)
 		cp_wipe(text, len);
 	}
 	free(text);
-	return Max(count, 0);
+	return count;
 }
 
-/* All keys that could have signed a token of this family. */
+/* All keys that could have signed a token of this family, and room for a key and two sets. */
 static int
-collect(CpFamily family, CpKey *into, bool *unreadable)
+collect(CpFamily family, CpKey *into, bool *unreadable, bool *too_many)
 {
 	int			count = 0;
+	int			read;
 
 	*unreadable = false;
 	if (family == CP_HMAC)
@@ -73,19 +74,22 @@ collect(CpFamily family, CpKey *into, bool *unreadable)
 			*unreadable = true;
 	}
 	if (keys != NULL && *keys != '\0')
-		count += Max(cp_keys_read_set(keys, into + count, CP_MAX_KEYS - count), 0);
-	return count + read_keys_file(into + count, CP_MAX_KEYS - count);
+		count += Max(cp_keys_read_set(keys, into + count, CP_MAX_KEYS), 0);
+	read = read_keys_file(into + count, CP_MAX_KEYS);
+	*too_many = read == CP_TOO_MANY_KEYS;
+	return count + Max(read, 0);
 }
 
 /* The signature, by the keys that are set.  NULL: it is right. */
 const char *
 cp_direct_verify(const CpToken *token)
 {
-	CpKey		candidates[CP_MAX_KEYS];
+	CpKey		candidates[1 + 2 * CP_MAX_KEYS];
 	bool		unreadable;
+	bool		too_many;
 	bool		tried;
 	bool		verified;
-	int			count = collect(token->algorithm->family, candidates, &unreadable);
+	int			count = collect(token->algorithm->family, candidates, &unreadable, &too_many);
 
 	verified = cp_token_verify(token, candidates, count, &tried);
 	for (int i = 0; i < count; i++)
@@ -93,6 +97,8 @@ cp_direct_verify(const CpToken *token)
 	ERR_clear_error();			/* the server's TLS looks at the same queue */
 	if (verified)
 		return NULL;
+	if (too_many)
+		return cp_direct_refuse("failed to read key", "jwt.keys_file has more than 16 keys, and none of them is used");
 	if (tried)
 		return "signature verification failed";
 	return unreadable ? "failed to read key" : "no key defined";
@@ -281,7 +287,9 @@ check_keys(char **newval, void **extra, GucSource source)
 		has_secret = has_secret || found[i].secret != NULL;
 		cp_key_free(&found[i]);
 	}
-	if (count <= 0)
+	if (count == CP_TOO_MANY_KEYS)
+		GUC_check_errdetail("It has more than %d keys that can be used.", CP_MAX_KEYS);
+	else if (count <= 0)
 		GUC_check_errdetail("It is not a JWK set, or no key in it can be used.");
 	else if (has_secret)
 		GUC_check_errdetail("Secret keys belong into jwt.keys_file: everybody sees this setting.");

@@ -17,7 +17,8 @@
 #define CP_MAX_TOKEN 65535		/* bytes; before anything else is looked at */
 #define CP_MAX_DEPTH 32			/* of JSON: the parser recurses */
 #define CP_MAX_MEMBERS 256		/* of one JSON object: duplicates cost n * n */
-#define CP_MAX_KEYS 16			/* tried for one token */
+#define CP_MAX_KEYS 16			/* of one set: all may be tried for one token */
+#define CP_TOO_MANY_KEYS (-2)	/* a set that is cut short would refuse good tokens in silence */
 #define CP_MAX_KEY_ID 128		/* bytes of a kid */
 
 /* json.c: a value inside a text that cp_json_valid() accepted */
@@ -72,6 +73,7 @@ extern bool cp_key_read_private(const char *text, CpKey *key);
 extern bool cp_key_read_secret(const char *text, CpKey *key);
 extern int	cp_keys_read_set(const char *text, CpKey *keys, int size);
 extern void cp_key_free(CpKey *key);
+extern int	cp_keys_too_many(CpKey *keys, int count);
 
 typedef bool (*CpJwkReader) (CpJson jwk, CpKey *key);
 extern bool cp_jwk_read(CpJson jwk, CpKey *key);

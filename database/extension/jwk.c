@@ -352,7 +352,8 @@ cp_jwk_read(CpJson jwk, CpKey *key)
 /*
  * Reads a JWK set, or one JWK, with a function for each key.  Keys that cannot
  * be used here are left out: a set may have keys for others.  Returns their
- * number, -1 for what is no set.
+ * number, -1 for what is no set, and CP_TOO_MANY_KEYS, without any of them, for
+ * a set of more than there is room for.
  */
 int
 cp_jwk_set_read(const char *text, CpJwkReader read, CpKey *keys, int size)
@@ -361,6 +362,7 @@ cp_jwk_set_read(const char *text, CpJwkReader read, CpKey *keys, int size)
 	CpJson		list;
 	CpJson		name;
 	CpJson		jwk;
+	CpKey		key;
 	const char *position = NULL;
 	int			count = 0;
 
@@ -375,14 +377,28 @@ cp_jwk_set_read(const char *text, CpJwkReader read, CpKey *keys, int size)
 		return read(set, &keys[0]) ? 1 : 0;
 	if (!cp_json_get(set, "keys", &list) || *list.start != '[')
 		return -1;
-	while (count < size && cp_json_next(list, &position, &name, &jwk))
+	while (cp_json_next(list, &position, &name, &jwk))
 	{
-		if (read(jwk, &keys[count]))
-			count++;
+		if (!read(jwk, &key))
+			cp_key_free(&key);
+		else if (count < size)
+			keys[count++] = key;
 		else
-			cp_key_free(&keys[count]);
+		{
+			cp_key_free(&key);
+			return cp_keys_too_many(keys, count);
+		}
 	}
 	return count;
+}
+
+/* Half a set is not used. */
+int
+cp_keys_too_many(CpKey *keys, int count)
+{
+	for (int i = 0; i < count; i++)
+		cp_key_free(&keys[i]);
+	return CP_TOO_MANY_KEYS;
 }
 
 int

@@ -35,7 +35,7 @@ read_keys(CpKey *keys)
 	if (text != NULL)
 		cp_wipe(text, CP_MAX_KEYS_FILE);
 	free(text);
-	return Max(count, 0);
+	return count;
 }
 
 static const char *
@@ -43,7 +43,9 @@ open_envelope(CpPresentation *presentation)
 {
 	CpKey		keys[CP_MAX_KEYS] = {{0}};
 	int			count = read_keys(keys);
-	const char *reason = cp_jwe_open(presentation->token, keys, count, &presentation->opened);
+	const char *reason = count == CP_TOO_MANY_KEYS ?
+		"jwt.decryption_keys_file has more than 16 keys, and none of them is used" :
+		cp_jwe_open(presentation->token, keys, Max(count, 0), &presentation->opened);
 
 	for (int i = 0; i < count; i++)
 		cp_key_free(&keys[i]);

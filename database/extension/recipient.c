@@ -84,25 +84,31 @@ read_pem(const char *text, CpKey *keys, int size)
 	BIO		   *bio = BIO_new_mem_buf(text, -1);
 	int			count = 0;
 
-	for (int i = 0; bio != NULL && i < CP_MAX_PEM_BLOCKS && count < size; i++)
+	for (int i = 0; bio != NULL && i < CP_MAX_PEM_BLOCKS; i++)
 	{
 		EVP_PKEY   *key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
 
 		if (key == NULL)
 			break;
-		if (is_usable(key))
+		if (!is_usable(key))
+			EVP_PKEY_free(key);
+		else if (count < size)
 		{
 			memset(&keys[count], 0, sizeof(CpKey));
 			keys[count++].pkey = key;
 		}
 		else
+		{
 			EVP_PKEY_free(key);
+			count = cp_keys_too_many(keys, count);
+			break;
+		}
 	}
 	BIO_free(bio);
 	return count;
 }
 
-/* Returns the number of keys, -1 for what is neither PEM nor a JWK set. */
+/* Returns the number of keys, -1 for what is neither PEM nor a JWK set, CP_TOO_MANY_KEYS. */
 int
 cp_recipient_keys_read(const char *text, CpKey *keys, int size)
 {

@@ -1,0 +1,99 @@
+package extension_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/claimpool/claimpool/cluster"
+)
+
+// TestTooManyKeys: a set of more than 16 keys is not cut short but refused: by SET, or at a token when it stands in a file, and the server's
+// log says why.
+func TestTooManyKeys(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := func(n int, use string) []byte {
+			list := []map[string]any{{"kty": "of somebody else"}} // does not count
+			for i := range n {
+				key := jwk(t, own, fmt.Sprintf("%s%d", use, i), nil)
+				if use == "sig" {
+					delete(key, "d")
+				}
+				list = append(list, key)
+			}
+			return keySet(t, list...)
+		}
+		signed := func(kid int) string {
+			return mint(t, own, fmt.Sprintf(`{"alg":"ES256","kid":"sig%d"}`, kid), claims(""))
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+
+		if r := admin.exec("set jwt.keys = '" + string(keys(17, "sig")) + "'"); r.code() != "22023" {
+			t.Errorf("17 keys in jwt.keys: %s", describe(r))
+		}
+		s.privateFile(t, "jwt.keys_file", "keys.json", keys(16, "sig"))
+		defer s.set(t, admin, "jwt.keys_file", "")
+		if !admin.accepts(signed(0)) || !admin.accepts(signed(15)) || admin.accepts(signed(16)) {
+			t.Error("16 keys in a file")
+		}
+		s.privateFile(t, "jwt.keys_file", "keys.json", keys(17, "sig"))
+		if admin.accepts(signed(0)) {
+			t.Error("17 keys in a file, and one of them counts")
+		}
+		s.logHas(t, "token was refused: jwt.keys_file has more than 16 keys")
+		admin.mustExec("set jwt.keys = '" + string(keySet(t, jwk(t, own.Public(), "other", nil))) + "'")
+		s.privateFile(t, "jwt.keys_file", "keys.json", keys(16, "sig"))
+		if !admin.accepts(signed(15)) {
+			t.Error("a key in jwt.keys takes the place of one in the file")
+		}
+
+		sealed := seal(t, signed(0), jose.ECDH_ES, "enc0", own.Public(), nil)
+		for name, test := range map[string]struct {
+			file []byte
+			want bool
+		}{
+			"16 keys":        {keys(16, "enc"), true},
+			"17 keys":        {keys(17, "enc"), false},
+			"16 keys in PEM": {bytes.Repeat(block, 16), true},
+			"17 keys in PEM": {bytes.Repeat(block, 17), false},
+		} {
+			s.privateFile(t, "jwt.decryption_keys_file", "decryption.json", test.file)
+			if got := admin.accepts(sealed); got != test.want {
+				t.Errorf("%s for encrypted tokens: %v", name, got)
+			}
+		}
+		s.set(t, admin, "jwt.decryption_keys_file", "")
+		s.logHas(t, "token was refused: jwt.decryption_keys_file has more than 16 keys")
+	})
+}
+
+// logHas wants a text in the server's log.
+func (s *server) logHas(t *testing.T, want string) {
+	t.Helper()
+	log, err := os.ReadFile(s.LogFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(log), want) {
+		t.Errorf("the server's log does not say %q", want)
+	}
+}
