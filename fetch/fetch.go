@@ -107,9 +107,6 @@ func NewClient(address string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// Address is where requests go.
-func (c *Client) Address() string { return c.address }
-
 // Place is the address without its query, which may hold a key: for people.
 func (c *Client) Place() string { return place(c.address) }
 

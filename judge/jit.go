@@ -54,8 +54,8 @@ func NewJIT(address string, timeout time.Duration, roots *x509.CertPool, clock f
 	return &JIT{client: client, timeout: timeout, clock: clock}, nil
 }
 
-// Address is the API's.
-func (j *JIT) Address() string { return j.client.Address() }
+// Place is the API's address without its query, which may hold a key: for people, and the issuer of what it grants.
+func (j *JIT) Place() string { return j.client.Place() }
 
 // Close closes the connections that are kept for the next question.
 func (j *JIT) Close() { j.client.Close() }

@@ -62,5 +62,5 @@ func (api *jitAPI) ask(ctx context.Context, token claimpool.Secret, role, addres
 	if err != nil {
 		return nil, errors.Is(err, judge.ErrDenied), err
 	}
-	return &auth.Grant{Issuer: api.Address(), Subject: g.Subject, Claims: g.Claims, Fingerprint: g.Print, Expires: g.Expires}, false, nil
+	return &auth.Grant{Issuer: api.Place(), Subject: g.Subject, Claims: g.Claims, Fingerprint: g.Print, Expires: g.Expires}, false, nil
 }
