@@ -113,7 +113,7 @@ func (s *backend) finish(b []byte) int {
 	}
 	s.pool.counts.Transactions += uint64(s.relay.Ended() - ended)
 	switch {
-	case !s.relay.Busy() && s.relay.Whole():
+	case !s.relay.Answering() && s.relay.Whole(): // all is answered, or the server waits for what will never come
 		s.timer.Stop()
 		c := s.former
 		s.state, c.leaving = serving, false
