@@ -141,7 +141,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, req Request, w Wire) (
 	if !a.throttle.allow(&req) {
 		return nil, errThrottled
 	}
-	x := exchange{auth: a, rule: rule, req: &req, wire: w}
+	x := exchange{auth: a, rule: rule, req: &req, wire: w, turn: func() (over func()) { return a.throttle.ask(ctx, &req) }}
 	id, err := x.run(ctx)
 	failed := err != nil && failedProof(err)
 	// Whoever judges may have taken his time, and meanwhile others have failed: then a good guess looks like a bad one.

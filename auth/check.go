@@ -51,5 +51,8 @@ func (x *exchange) judgedBy(ctx context.Context, password claimpool.Secret) (nam
 		address = x.req.Addr.Addr().Unmap().WithZone("").String()
 	}
 	defer x.waiting()()
+	if err := x.tooLate(); err != nil {
+		return "", true, err
+	}
 	return x.rule.Check(ctx, x.req.User, password, address)
 }

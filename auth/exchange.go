@@ -22,6 +22,7 @@ type exchange struct {
 	rule *Rule
 	req  *Request
 	wire Wire
+	turn func() (over func()) // waits until the client's address may have somebody else asked
 
 	// proved is what is left to do when the client is let in: AuthenticationSASLFinal tells it that its password is right, and whoever is
 	// refused for another reason must not learn that. Nil when there is nothing.
@@ -105,12 +106,26 @@ func (x *exchange) stored(ctx context.Context) (s stored, known bool, failed fun
 	return x.rule.Lookup.find(ctx, userOf{x.req.Database, x.req.User}, x.auth.seed)
 }
 
-// waiting says that from here to the call of what it returns, the login waits for somebody else than its client.
+// waiting says that from here to the call of what it returns, the login waits for somebody else than its client; with too many others
+// of its address, it waits for them first.
 func (x *exchange) waiting() (over func()) {
+	goOn := func() {}
 	if w, ok := x.wire.(interface{ Waiting() (over func()) }); ok {
-		return w.Waiting()
+		goOn = w.Waiting()
 	}
-	return func() {}
+	leave := x.turn()
+	return func() {
+		leave()
+		goOn()
+	}
+}
+
+// tooLate refuses whoever has failed too often while he waited to have somebody else asked.
+func (x *exchange) tooLate() error {
+	if !x.auth.throttle.allow(x.req) {
+		return errThrottled
+	}
+	return nil
 }
 
 // identity is who a client is that did not log in with a token: its user name, without claims and without an end.

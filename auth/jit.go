@@ -121,6 +121,9 @@ func (x *exchange) ask(ctx context.Context, jit *JIT, raw claimpool.Secret) (id 
 
 func (x *exchange) question(ctx context.Context, jit *JIT, raw claimpool.Secret, address string) (*Grant, bool, error) {
 	defer x.waiting()()
+	if err := x.tooLate(); err != nil {
+		return nil, true, err
+	}
 	g, denied, err := jit.Ask(ctx, raw, x.req.User, address)
 	if err == nil && (g == nil || g.Subject == "") {
 		return nil, false, errors.New("the answer names nobody")

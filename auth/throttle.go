@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"hash/maphash"
 	"math"
 	"net/netip"
@@ -41,6 +42,8 @@ type throttle struct {
 	mu        sync.Mutex
 	addresses leaky // under mu
 	users     leaky // under mu
+
+	gates gates // for those whose proofs others judge
 }
 
 // leaky is a table of leaky buckets, in the manner of a count-min sketch: a key has one bucket in each row, and the
@@ -88,6 +91,14 @@ func (t *throttle) allow(req *Request) bool {
 	return address <= 0 || t.users.level(hashUser(t.users.seed, req.User), now) <= t.full
 }
 
+// ask waits until the client's address may have somebody else asked.
+func (t *throttle) ask(ctx context.Context, req *Request) (leave func()) {
+	if t == nil || req.Unix {
+		return func() {}
+	}
+	return t.gates.enter(ctx, network(req.Addr))
+}
+
 // failed counts a failed proof.
 func (t *throttle) failed(req *Request) {
 	if t == nil || req.Unix {
@@ -102,15 +113,19 @@ func (t *throttle) failed(req *Request) {
 
 func (t *throttle) now() time.Duration { return t.clock().Sub(t.start) }
 
-// hashAddress takes an IPv6 network of 64 bits as one address: that is what one customer gets.
-func hashAddress(seed maphash.Seed, addr netip.AddrPort) uint64 {
+// network takes an IPv6 network of 64 bits as one address: that is what one customer gets.
+func network(addr netip.AddrPort) netip.Addr {
 	ip := addr.Addr().Unmap()
 	if ip.Is6() {
 		if p, err := ip.WithZone("").Prefix(64); err == nil {
 			ip = p.Addr()
 		}
 	}
-	return maphash.Comparable(seed, ip)
+	return ip
+}
+
+func hashAddress(seed maphash.Seed, addr netip.AddrPort) uint64 {
+	return maphash.Comparable(seed, network(addr))
 }
 
 func hashUser(seed maphash.Seed, user string) uint64 { return maphash.String(seed, user) }
