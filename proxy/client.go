@@ -483,7 +483,8 @@ func (c *client) Drained() {
 		c.server.conn.Resume()
 	}
 	c.deliverNews()
-	if c.state == idle || c.state == keeping {
+	if c.state == idle || c.state == keeping || c.state == relaying && c.held {
+		c.held = c.held && c.state != relaying
 		c.conn.Resume()
 	}
 }

@@ -124,6 +124,11 @@ func (c *client) within(b []byte) (n int, done bool) {
 	case !ok || !open || slices.ContainsFunc(list, func(cmd feature.Command) bool { return cmd.Use == feature.Listen }):
 		return 0, false
 	}
+	if c.conn.Blocked() { // as in begin: it gets no more answers than it takes
+		c.held = true
+		c.conn.Pause()
+		return 0, true
+	}
 	for _, cmd := range list {
 		c.drop(cmd)
 	}

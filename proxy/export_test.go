@@ -128,3 +128,19 @@ func (p *Proxy) HoldLoops() (release func()) {
 	}
 	return func() { close(held) }
 }
+
+// Unsent is how many bytes wait for clients that do not take them.
+func (p *Proxy) Unsent() (n int) {
+	for _, h := range p.hubs {
+		done := make(chan struct{})
+		if h.loop.Post(func() {
+			for _, c := range h.clients {
+				n += c.conn.Unsent()
+			}
+			close(done)
+		}) {
+			<-done
+		}
+	}
+	return n
+}
