@@ -30,25 +30,28 @@ const (
 
 // CheckURL says what is wrong with an address that decides who may log in. Whoever can change the answer can let himself in,
 // so it must be https; http is only for loopback addresses.
-func CheckURL(address string) error { return checkURL(address, false) }
+func CheckURL(address string) error {
+	_, err := checkURL(address, false)
+	return err
+}
 
-func checkURL(address string, machine bool) error {
+func checkURL(address string, machine bool) (*url.URL, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		return errors.New("it is not a URL")
+		return nil, errors.New("it is not a URL")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("it must begin with https://")
+		return nil, errors.New("it must begin with https://")
 	case u.Hostname() == "" || u.Opaque != "":
-		return errors.New("it names no host")
+		return nil, errors.New("it names no host")
 	case u.User != nil:
-		return errors.New("it must hold no user and no password")
+		return nil, errors.New("it must hold no user and no password")
 	case u.Fragment != "":
-		return errors.New("it must hold no #")
+		return nil, errors.New("it must hold no #")
 	case u.Scheme == "http" && !machine && !isLoopback(u.Hostname()):
-		return errors.New("it must begin with https://: over http everybody on the way could read and change the answer; http is for loopback addresses")
+		return nil, errors.New("it must begin with https://: over http everybody on the way could read and change the answer; http is for loopback addresses")
 	}
-	return nil
+	return u, nil
 }
 
 func isLoopback(host string) bool {
@@ -80,13 +83,14 @@ type Options struct {
 // NewClient makes a client for an address. The proxies of the environment (HTTPS_PROXY, NO_PROXY) are used, except for loopback
 // addresses.
 func NewClient(address string, o Options) (*Client, error) {
-	if err := checkURL(address, o.Machine); err != nil {
+	u, err := checkURL(address, o.Machine)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", place(address), err)
 	}
 	dialer, proxy := &net.Dialer{}, http.ProxyFromEnvironment
 	if o.Machine {
 		proxy = nil
-	} else if strings.HasPrefix(address, "http:") { // a name such as localhost must not lead elsewhere
+	} else if u.Scheme == "http" { // a name such as localhost must not lead elsewhere
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			if host, _, err := net.SplitHostPort(address); err != nil || !net.ParseIP(host).IsLoopback() {
 				return fmt.Errorf("%s is not a loopback address", address)
