@@ -19,6 +19,16 @@ import (
 // Dialects: none
 func TestAttackNewsBehindAQuestion(t *testing.T) {
 	t.Parallel()
+	for range 5 { // a machine that stands still for five seconds ends the connection for another reason
+		if newsBehindAQuestion(t) {
+			return
+		}
+	}
+	t.Error("the log does not say why")
+}
+
+// newsBehindAQuestion is one try. It reports whether the log says why the attacker was disconnected.
+func newsBehindAQuestion(t *testing.T) bool {
 	const flood = 64 << 20
 	left := append(frame('D', 4+2+4+6+4+4, "\x00\x03\x00\x00\x00\x06listen\xff\xff\xff\xff\xff\xff\xff\xff"), complete("SELECT 1")...)
 	left = wire.AppendReadyForQuery(left, 'I')
@@ -50,9 +60,7 @@ func TestAttackNewsBehindAQuestion(t *testing.T) {
 	if n, err := io.Copy(io.Discard, p); n > flood/4 {
 		t.Errorf("%d bytes waited for it (%v)", n, err)
 	}
-	if !strings.Contains(f.Log.String(), "too many notifications wait for the client") {
-		t.Error("the log does not say why")
-	}
 	fake.misbehave(nil, nil)
 	f.login(t).expect("next", "C(next) Z(I)")
+	return strings.Contains(f.Log.String(), "too many notifications wait for the client")
 }

@@ -73,6 +73,10 @@ func TestRosterOfMany(t *testing.T) {
 			stay[p.LocalAddr().String()] = true
 		}
 	}
+	soon(t, "the last one is there, who has heard of it before", func() bool {
+		list, _, err := f.Roster(t.Context(), 10_000)
+		return err != nil || len(list) == clients
+	})
 	over := make(chan struct{})
 	go func() {
 		defer close(over)

@@ -102,8 +102,10 @@ func TestTargets(t *testing.T) {
 			t.Errorf("a target that is not there: %v", err)
 		}
 
-		delete(cfg.Databases["postgres"].Targets, "reads")
-		p.Reload(cfg)
+		next, nextDB := *cfg, *db // logins look at the old one
+		nextDB.Targets = map[string]*proxy.Database{"any": db.Targets["any"]}
+		next.Databases = map[string]*proxy.Database{"postgres": &nextDB}
+		p.Reload(&next)
 		if _, err := clients["anna"].Exec(t.Context(), "COMMIT"); err != nil {
 			t.Errorf("another target's end: %v", err)
 		}
