@@ -141,3 +141,23 @@ func sameErrors(t *testing.T, d *Direct) {
 		t.Errorf("reading: %v, want %v", err, want)
 	}
 }
+
+// What was written before a Write is seen behind the Read that it ends, in both directions; only the race detector can tell.
+func TestDirectOrder(t *testing.T) {
+	d, peer, _, _ := meeting(t, "tcp")
+	var said, heard int
+	began := make(chan bool)
+	go func() {
+		close(began)
+		peer.Read(make([]byte, 1))
+		heard = said
+		peer.Write([]byte("2"))
+	}()
+	<-began
+	said = 7
+	d.Write([]byte("1"))
+	d.Read(make([]byte, 1))
+	if heard != 7 {
+		t.Errorf("heard %d", heard)
+	}
+}

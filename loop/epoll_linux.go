@@ -118,10 +118,12 @@ func (p *poller) close() {
 // have a socket, and skip what read and write do for files.
 func read(fd int, b []byte) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+	afterRead()
 	return int(n), errno
 }
 
 func write(fd int, b []byte) (int, syscall.Errno) {
+	beforeWrite()
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
 	return int(n), errno
 }

@@ -143,7 +143,9 @@ func (s *service) wait(signals <-chan os.Signal, cancel context.CancelFunc) erro
 	defer s.wg.Wait()
 	defer s.proxy.Close()
 	defer cancel()
+	s.mu.Lock() // the console may reload already
 	interval := s.now.declared.WatchInterval
+	s.mu.Unlock()
 	s.wg.Go(func() { s.watch(ctx, interval) })
 	s.notify(daemon.SdNotifyReady)
 	for {
