@@ -46,6 +46,7 @@ type Key [sha256.Size]byte
 type Identity struct {
 	Method  Method
 	Rule    string    // the name of the rule that let it in; a fresh token is judged by it
+	User    string    // the name that was asked for then
 	Issuer  string    // the token's issuer; empty for password users
 	Subject string    // who it is; for password users the user name
 	Role    string    // the permanent database role that serves it
@@ -113,7 +114,7 @@ func (id *Identity) Continuing(before *Identity) *Identity {
 
 // Equal reports whether two identities are the same in everything, the times of their tokens included.
 func (id *Identity) Equal(other *Identity) bool {
-	return id.key == other.key && id.Rule == other.Rule && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
+	return id.key == other.key && id.Rule == other.Rule && id.User == other.User && id.Expires.Equal(other.Expires) && bytes.Equal(id.Claims, other.Claims) &&
 		(id.Claims == nil) == (other.Claims == nil) && (id.Token == nil) == (other.Token == nil) && id.Proof.Equal(&other.Proof)
 }
 

@@ -67,12 +67,12 @@ func TestAttackTokenOfACertificate(t *testing.T) {
 		{"into a session without one", bearer, bound(mine), false},
 		{"a bearer token after a bound one", owner, iss.mint(t, "anna", ""), true},
 	} {
-		next, err := a.Renew(test.id, claimpool.Secret(test.fresh), unnoticed)
+		next, err := a.Renew(test.id, Request{Database: "app"}, claimpool.Secret(test.fresh), unnoticed)
 		if (err == nil) != test.ok {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		if test.ok && next.Proof.Certificate != nil {
-			if _, err := a.Renew(next, claimpool.Secret(bound(mine)), unnoticed); err != nil {
+			if _, err := a.Renew(next, Request{Database: "app"}, claimpool.Secret(bound(mine)), unnoticed); err != nil {
 				t.Errorf("%s, and then bound again: %v", test.name, err)
 			}
 		}

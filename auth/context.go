@@ -33,23 +33,25 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 	return identityOf(tok, id.Method, id.Role), nil
 }
 
-// Renew makes the identity of a client that hands in a fresh token. The rule that let the client in, as it stands now, says
-// whose tokens count. The token must be of the same issuer and subject, and give the same role. Every error is a
-// *claimpool.Error for the client. waiting is told when somebody else is waited for, as Wire's Waiting is.
-func (a *Authenticator) Renew(id *claimpool.Identity, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
-	next, err := a.renew(id, raw, waiting)
+// Renew makes the identity of a client that hands in a fresh token; of req the database and Unix count. The rule that let the client in, as it
+// stands now, says whose tokens count, if it is still the one that decides about the client. The token must be of the same issuer and subject,
+// and give the same role. Every error is a *claimpool.Error for the client. waiting is told when somebody else is waited for, as
+// Wire's Waiting is.
+func (a *Authenticator) Renew(id *claimpool.Identity, req Request, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
+	req.User = id.User
+	next, err := a.renew(id, &req, raw, waiting)
 	if err == nil {
 		err = signedOut(a.revoked, next)
 	}
 	if err != nil {
 		return nil, refusedToken(err)
 	}
-	next.Rule = id.Rule
+	next.Rule, next.User = id.Rule, id.User
 	return next, nil
 }
 
-func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
-	v, err := a.renewer(id)
+func (a *Authenticator) renew(id *claimpool.Identity, req *Request, raw claimpool.Secret, waiting func() (over func())) (*claimpool.Identity, error) {
+	v, err := a.renewer(id, req)
 	if err != nil {
 		return nil, err
 	}
@@ -78,15 +80,17 @@ func (a *Authenticator) renew(id *claimpool.Identity, raw claimpool.Secret, wait
 }
 
 // renewer gives who verifies the fresh tokens of an identity.
-func (a *Authenticator) renewer(id *claimpool.Identity) (Verifier, error) {
-	i := slices.IndexFunc(a.rules, func(r Rule) bool { return r.Name == id.Rule })
+func (a *Authenticator) renewer(id *claimpool.Identity, req *Request) (Verifier, error) {
+	i := slices.IndexFunc(a.rules, func(r Rule) bool { return r.names(req) && (r.Name == id.Rule || r.anywhere(req.Unix)) })
 	switch {
 	case id.Claims == nil:
 		return nil, errors.New("the client has logged in without one")
 	case id.Method == claimpool.MethodJIT:
 		return nil, errors.New("the client has logged in by just-in-time access, which is judged at each login")
 	case i < 0:
-		return nil, fmt.Errorf("there is no rule %q any more", id.Rule)
+		return nil, fmt.Errorf("there is no rule %q for it any more", id.Rule)
+	case a.rules[i].Name != id.Rule:
+		return nil, fmt.Errorf("rule %q decides now", a.rules[i].Name)
 	}
 	rule := &a.rules[i]
 	switch {

@@ -111,7 +111,7 @@ func TestRenew(t *testing.T) {
 		{"without a token before", app, bare, first, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			next, err := newAuth(t, test.rule).Renew(test.id, claimpool.Secret(test.raw), unnoticed)
+			next, err := newAuth(t, test.rule).Renew(test.id, Request{Database: "app"}, claimpool.Secret(test.raw), unnoticed)
 			if !test.ok {
 				refused(t, err, claimpool.CodeInvalidAuthorization, "token in jwt.context refused")
 				if claimpool.AsError(err).Cause == nil {
@@ -131,7 +131,7 @@ func TestRenew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newAuth(t, Rule{Name: "people", Method: claimpool.MethodJWT, Issuers: set}).Renew(zoe, claimpool.Secret(first), unnoticed)
+	_, err = newAuth(t, Rule{Name: "people", Method: claimpool.MethodJWT, Issuers: set}).Renew(zoe, Request{Database: "app"}, claimpool.Secret(first), unnoticed)
 	refused(t, err, claimpool.CodeInvalidAuthorization, "token in jwt.context refused")
 	var r *token.Refusal
 	if !errors.As(err, &r) || r.Reason != token.KeysUnavailable {
@@ -185,7 +185,7 @@ func TestAskingIsWaiting(t *testing.T) {
 		if err != nil || judge.told != 1 || w.waits != 0 {
 			t.Fatalf("%s: said %d times that it waits, want 1; %d wait on (%v)", name, judge.told, w.waits, err)
 		}
-		if _, err := a.Renew(id, claimpool.Secret(raw), w.Waiting); err != nil || judge.told != 2 || w.waits != 0 {
+		if _, err := a.Renew(id, Request{Database: "app"}, claimpool.Secret(raw), w.Waiting); err != nil || judge.told != 2 || w.waits != 0 {
 			t.Errorf("%s, renewed: said %d times that it waits, want 2; %d wait on (%v)", name, judge.told, w.waits, err)
 		}
 	}

@@ -49,7 +49,7 @@ func (x *exchange) run(ctx context.Context) (*claimpool.Identity, error) {
 	if err := signedOut(x.auth.revoked, id); err != nil {
 		return nil, err
 	}
-	id.Rule = x.rule.Name
+	id.Rule, id.User = x.rule.Name, x.req.User
 	return id, nil
 }
 

@@ -26,6 +26,9 @@ const (
 // all, in a list of databases or users, stands for every one.
 const all = "all"
 
+// others, in a list of databases, stands for every one that is not known.
+const others = "*"
+
 // Verifier verifies a token of any of the rule's issuers. *token.Set is one.
 type Verifier interface {
 	Verify(raw []byte) (*token.Token, error)
@@ -34,8 +37,11 @@ type Verifier interface {
 // Rule says how the clients that it matches prove who they are. Empty lists match everything.
 type Rule struct {
 	Name      string
-	Databases []string // names, or "all"
+	Databases []string // names, "all", or "*" for those that are not known
 	Users     []string // names, or "all"
+
+	// Known are the names that "*" among the databases does not stand for.
+	Known map[string]bool
 
 	// Addresses are where a client may come from. A rule with addresses does not match unix sockets.
 	Addresses []netip.Prefix
@@ -186,7 +192,22 @@ func unmap(p netip.Prefix) netip.Prefix {
 
 // matches reports whether the rule is for this client.
 func (r *Rule) matches(req *Request) bool {
-	return listed(r.Databases, req.Database) && listed(r.Users, req.User) && r.from(req) && r.over(req)
+	return r.names(req) && r.from(req) && r.over(req)
+}
+
+// names reports whether the rule is for a client of this user and database, wherever it comes from.
+func (r *Rule) names(req *Request) bool {
+	is := listed(r.Databases, req.Database) || !r.Known[req.Database] && slices.Contains(r.Databases, others)
+	return is && listed(r.Users, req.User)
+}
+
+// anywhere reports whether the rule is for all clients of the network, or of unix sockets, whatever their addresses and TLS.
+func (r *Rule) anywhere(onUnix bool) bool {
+	if onUnix {
+		return r.from(&Request{Unix: true}) && r.over(&Request{Unix: true})
+	}
+	every := func(addr netip.Addr) bool { return slices.Contains(r.Addresses, netip.PrefixFrom(addr, 0)) }
+	return (len(r.Addresses) == 0 || every(netip.IPv4Unspecified()) && every(netip.IPv6Unspecified())) && (r.TLS == TLSDefault || r.TLS == TLSAny)
 }
 
 func listed(list []string, name string) bool {

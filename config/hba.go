@@ -168,6 +168,8 @@ func hbaNames(f hbaField, what string, keywords ...string) (names []string, err 
 		switch {
 		case w.quoted && w.text == "all":
 			return nil, fmt.Errorf("a %s of the name all cannot be told from all of them", what)
+		case w.text == "*" && what == "database":
+			return nil, errors.New("a database of the name * cannot be told from those that are not listed")
 		case w.quoted:
 		case slices.Contains(keywords, w.text):
 			return nil, fmt.Errorf("%s is not supported", w.text)

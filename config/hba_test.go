@@ -71,6 +71,7 @@ func TestAttackHBAThatMeansMore(t *testing.T) {
 		"host all @users all reject":                           `"@users" is not supported`,
 		"host /^a all all reject":                              `"/^a" is not supported`,
 		`host "all" all all reject`:                            "a database of the name all",
+		`host "*" all all md5`:                                 "a database of the name *",
 		`host "" all all reject`:                               "an empty name",
 		`host a"b"c"d" all all reject`:                         "two pairs of quotes",
 		`host "a all all reject`:                               "a quote does not end",

@@ -10,7 +10,7 @@ type Rule struct {
 	// A name for logs and messages. Empty: "rule 1", "rule 2" and so on.
 	Name string `yaml:"name"`
 
-	// The databases that it is for; "all", or empty, for every one.
+	// The databases that it is for; "all", or empty, for every one; "*" for those that only the "*" among "databases" stands for.
 	Databases []string `yaml:"databases"`
 
 	// The users that it is for; "all", or empty, for every one.

@@ -214,8 +214,8 @@ func (c *client) lease(s *backend, b []byte, now time.Time) int {
 	s.startClock(now)
 	s.relay.Watch(c.ours())
 	s.relay.Features(c.pool.features.watch)
-	s.relay.Begin(session && s.pool.db.Channels == nil, s.pool.db.Dialect.Gated() && !session)
-	s.relay.Hear(c.hearing(session))
+	s.relay.Begin(session, s.pool.db.Dialect.Gated() && !session)
+	c.hearServer(session)
 	s.statements.Begin(c.number, c.statements)
 	if s.session.Ready(c.identity, c.settings, now) && (c.kept || !s.stale(now)) {
 		c.state, s.state = relaying, serving

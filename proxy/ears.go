@@ -87,6 +87,20 @@ func (c *client) hearing(session bool) *relay.Hears {
 	return &e.hears
 }
 
+// hearServer has the client hear what its server may tell it.
+func (c *client) hearServer(session bool) {
+	c.server.relay.Hear(session && c.pool.db.Channels == nil, c.hearing(session))
+}
+
+// hearAnew follows a reload: who only listens asks for nothing that would have its server look at the configuration again.
+func (sp *sharedPool) hearAnew() {
+	for _, c := range sp.hub.clients {
+		if c.pool == sp && c.server != nil {
+			c.hearServer(sp.pool.Config().Mode == pool.Session)
+		}
+	}
+}
+
 func (c *client) keepsForListen() bool {
 	return c.pin != nil && c.pin.uses&feature.Listen != 0 || c.server != nil && (c.server.relay.Seen()|c.asked)&feature.Listen != 0
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/claimpool/claimpool"
+	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/relay"
 	"github.com/claimpool/claimpool/trusted"
@@ -45,6 +46,7 @@ func (c *client) takeToken(b []byte, now time.Time) int {
 	c.conn.Pause()
 	c.hush()
 	h, p, id, fresh := c.pool.hub, c.pool.hub.proxy, c.identity, claimpool.Secret(bytes.Clone(raw))
+	req := auth.Request{Database: c.pool.key.database, Unix: c.conn.Peer() == "@"}
 	p.wg.Go(func() {
 		defer fresh.Clear()
 		slot := newSlot(p.ctx, p.places)
@@ -53,7 +55,7 @@ func (c *client) takeToken(b []byte, now time.Time) int {
 		}
 		defer slot.quit()
 		slot.work()
-		next, err := p.config.Load().Auth.Renew(id, fresh, slot.waiting)
+		next, err := p.config.Load().Auth.Renew(id, req, fresh, slot.waiting)
 		h.loop.Post(func() { c.tokenTaken(&st, next, err) })
 	})
 	return 0

@@ -403,6 +403,7 @@ func (sp *sharedPool) reconfigure(db *Database) {
 		sp.features = db.chosen()
 	}
 	sp.listener.end(errReconfigured)
+	sp.hearAnew()
 	// What was opened the old way serves nobody new.
 	for _, s := range sp.pool.Condemn(pool.Reconfigured) {
 		s.Value.(*backend).closeFor(pool.Reconfigured)

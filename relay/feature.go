@@ -15,8 +15,8 @@ func (r *Relay) Features(watch feature.Uses) { r.watch = watch }
 // Hears says whether notifications on a channel may reach the client.
 type Hears func(channel string) bool
 
-// Hear lets such notifications through; nil: none but what Begin allows.
-func (r *Relay) Hear(allowed *Hears) { r.hears = allowed }
+// Hear lets all notifications through from now on, or those that are allowed; nil: none.
+func (r *Relay) Hear(all bool, allowed *Hears) { r.notify, r.hears = all, allowed }
 
 // Asked says what the message does in front of which FromClient has stopped; 0 when it has not.
 func (r *Relay) Asked() feature.Uses { return r.asking }

@@ -64,7 +64,7 @@ type Relay struct {
 	passed   bool         // what it has stopped at may go on
 	quiet    bool         // UNLISTEN or DISCARD ALL was answered
 	released bool         // something that may have been left on the server was taken away again
-	hears    *Hears       // which notifications reach the client; nil: none but what Begin allows
+	hears    *Hears       // which notifications reach the client, when not all do; nil: none
 
 	book     *prepared.Server // nil: statements pass as they are
 	named    bool             // the client's next message is for Rewrite
@@ -74,7 +74,7 @@ type Relay struct {
 	acked    uint32           // ParseComplete and CloseComplete messages that have come since the last ReadyForQuery
 }
 
-// Begin starts a lease. notify lets notifications through: only where the server is the client's alone. single forwards
+// Begin starts a lease. notify lets notifications through, until Hear says more: only where the server is the client's alone. single forwards
 // one request at a time, a Query or a batch up to its Sync: where an error changes what the next request may do, it must
 // not be on its way already.
 func (r *Relay) Begin(notify, single bool) {

@@ -101,6 +101,9 @@ func (b *built) authenticator(cfg *config.Config, now func() time.Time) (*auth.A
 			Name: r.Name, Databases: r.Databases, Users: r.Users, Addresses: r.Addresses, TLS: auth.Transport(r.TLS),
 			Method: claimpool.Method(r.Method), Role: r.Role, Failed: r.FailedMessage,
 		}
+		if slices.Contains(r.Databases, proxy.Other) {
+			rules[i].Known = known(cfg)
+		}
 		nameClients(&rules[i], r, named)
 		switch rules[i].Method {
 		case claimpool.MethodJWT, claimpool.MethodOAuth:

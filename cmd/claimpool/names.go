@@ -39,3 +39,12 @@ func nameClients(rule *auth.Rule, r config.Rule, maps map[string]*auth.UserMap) 
 		}
 	}
 }
+
+// known are the names of databases that have a meaning of their own.
+func known(cfg *config.Config) map[string]bool {
+	names := map[string]bool{cfg.Console.Database: true}
+	for name := range cfg.Databases {
+		names[name] = true
+	}
+	return names
+}
