@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
+	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -106,9 +106,9 @@ func binaryOf(k kind, v any) []byte {
 // printable keeps what strangers have chosen (names of users, databases, subjects) from steering the terminal of whoever reads it.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return unicode.ReplacementChar
+		if claimpool.Steers(r) {
+			return '\ufffd'
 		}
 		return r
-	}, strings.ToValidUTF8(s, string(unicode.ReplacementChar)))
+	}, strings.ToValidUTF8(s, "\ufffd"))
 }

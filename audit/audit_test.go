@@ -126,7 +126,7 @@ func TestAttackAuditInjection(t *testing.T) {
 	out := new(sink)
 	s := audit.New(out, audit.Options{Queue: 1000})
 	evil := []string{
-		"ann\n{\"event\":\"login\",\"sub\":\"root\"}", "ann\r\n", "ann\",\"sub\":\"root", "ann\x00\x1b[2J", "ann\u2028\u2029", "\xff\xfe", "{{.}}", "\\\"", strings.Repeat("\n", 255),
+		"ann\n{\"event\":\"login\",\"sub\":\"root\"}", "ann\r\n", "ann\",\"sub\":\"root", "ann\x00\x1b[2J", "ann\u2028\u2029", "\xff\xfe", "{{.}}", "\\\"", strings.Repeat("\n", 255), "ann\u202egpj.exe", "\u009b2J",
 	}
 	for _, name := range evil {
 		s.Record(&claimpool.Event{Kind: claimpool.EventLogin, Client: 1, Identity: identity(name), User: name, Database: name, Reason: name})
@@ -140,6 +140,9 @@ func TestAttackAuditInjection(t *testing.T) {
 		if l["event"] != "login" || len(l) != 12 || l["sub"] != strings.ToValidUTF8(evil[i], "\ufffd") && l["sub"] != "\ufffd\ufffd" {
 			t.Errorf("%q became %v", evil[i], l)
 		}
+	}
+	if strings.ContainsFunc(strings.ReplaceAll(out.String(), "\n", ""), claimpool.Steers) {
+		t.Error("it steers terminals")
 	}
 	for _, word := range []string{"raw-token", "claim\"", "\x1b", "\x00"} {
 		if strings.Contains(out.String(), word) {

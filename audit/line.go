@@ -24,14 +24,19 @@ func (b *buffer) reset() {
 	b.events = 0
 }
 
-// jsonLines writes an event as a line of JSON. log/slog escapes what could end a line or begin another.
+// jsonLines writes an event as a line of JSON. log/slog escapes what could end a line or begin another, and Inert the rest.
 func jsonLines(b *buffer, l *line) {
 	r := slog.NewRecord(l.at.UTC(), slog.LevelInfo, string(l.e.Kind), 0)
 	r.AddAttrs(attrs(l)...)
 	if b.json == nil {
 		b.json = slog.NewJSONHandler(b, &slog.HandlerOptions{ReplaceAttr: named})
 	}
+	at := b.Len()
 	b.json.Handle(context.Background(), r) // writes to memory
+	if line := claimpool.Inert(b.Bytes()[at:]); at+len(line) > b.Len() {
+		b.Truncate(at)
+		b.Write(line)
+	}
 	b.events++
 }
 

@@ -35,7 +35,7 @@ type Request struct {
 	User     string
 	Addr     netip.AddrPort       // not looked at when Unix is set
 	Unix     bool                 // the client came through a unix socket
-	Relayed  bool                 // a load balancer says that Addr is the client's: the client is not on this machine
+	Relayed  bool                 // a load balancer passes the client on, who is not on this machine; Addr may be the balancer's
 	TLS      *tls.ConnectionState // nil when there is no TLS
 
 	// Peer is the number of the user whose process the client is, as the operating system says; nil without a unix socket.

@@ -111,8 +111,8 @@ type Listener struct {
 	TLS TLS `yaml:"tls" reload:"yes"`
 
 	// The addresses of load balancers, as "10.0.0.0/8". Their connections must begin with a header of the PROXY protocol,
-	// version 1 or 2, and the client address that it names counts for rules, limits and logs. From elsewhere no such header
-	// is taken.
+	// version 1 or 2, and the client address that it names counts for rules, limits and logs; where it names none, that of the load
+	// balancer, but such a client is not one of this machine (method trust). From elsewhere no such header is taken.
 	ProxyProtocol []netip.Prefix `yaml:"proxy_protocol"`
 }
 

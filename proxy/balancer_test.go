@@ -59,7 +59,8 @@ func TestProxyProtocol(t *testing.T) {
 }
 
 // TestAttackProxyHeader: the attacker is anywhere in the network, and wants to count as a client of this machine, whom a rule
-// trusts: by a header of his own where no balancer is expected, or by one that the balancer passes on for him.
+// trusts: by a header of his own where no balancer is expected, by one that the balancer passes on for him, or because the balancer does not
+// know who he is.
 //
 // Must: He counts as who he is, or is refused.
 // Dialects: none
@@ -74,9 +75,20 @@ func TestAttackProxyHeader(t *testing.T) {
 		t.Errorf("a header where none is expected: %s", got)
 	}
 	f := balanced(t, trust)
-	p = f.dial(t)
-	p.send(header)
-	if got := p.start(wire.Version30, "root").answer(); got != "E(28000 fatal) EOF" {
-		t.Errorf("a client behind the balancer: %s", got)
+	const v2 = "\r\n\r\n\x00\r\nQUIT\n"
+	for name, test := range map[string]struct{ header, want string }{
+		"of this machine":              {string(header), "E(28000 fatal) EOF"},
+		"unknown":                      {"PROXY UNKNOWN\r\n", "E(28000 fatal) EOF"},
+		"unknown, with an address":     {"PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 2\r\n", "E(28000 fatal) EOF"},
+		"unspecified":                  {v2 + "\x21\x00\x00\x00", "E(28000 fatal) EOF"},
+		"nobody: the balancer's check": {v2 + "\x20\x00\x00\x00", "R Z(I)"},
+	} {
+		p = f.dial(t)
+		p.send([]byte(test.header))
+		if got := p.start(wire.Version30, "root").answer(); got != test.want {
+			t.Errorf("a client behind the balancer, %s: %s", name, got)
+		}
+		p.Close()
+		soon(t, "he is gone", func() bool { return f.Clients() == 0 })
 	}
 }

@@ -23,6 +23,8 @@ type listener struct {
 	session  trusted.Session
 	identity *claimpool.Identity
 	channels map[string]*channel
+	changed  map[string]struct{} // those of which PostgreSQL may have to be told
+	parts    parts               // of the channels, by who listened to them first
 	replies  trusted.Replies
 	sent     []feature.Command // whose replies are to come
 	timer    *loop.Timer
@@ -33,12 +35,13 @@ type listener struct {
 // channel is who listens to it.
 type channel struct {
 	clients map[*client]struct{}
+	part    claimpool.Key
 	up      bool // PostgreSQL has said so
 	asked   bool // it is being told
 }
 
-// maxListened bounds the channels of one pool.
-const maxListened = 1 << 14
+// maxListened bounds the channels of one pool, see parts: clients with one identity can have a fifth of them.
+const maxListened = 1 << 15
 
 var (
 	errReconfigured = &claimpool.Error{
@@ -58,7 +61,7 @@ var errHostChanged = errors.New(pool.HostChanged.String())
 func (sp *sharedPool) listening(underWay bool) *listener {
 	if sp.listener == nil {
 		sp.listener = &listener{
-			pool: sp, channels: map[string]*channel{},
+			pool: sp, channels: map[string]*channel{}, changed: map[string]struct{}{}, parts: parts{of: map[claimpool.Key]int{}},
 			identity: claimpool.NewIdentity(claimpool.MethodTrust, "", "claimpool", sp.key.role, nil, nil, noDeadline),
 		}
 	}
@@ -111,16 +114,17 @@ func (l *listener) opened(o *opened, err error) {
 func (l *listener) add(name string, c *client) (known bool, err error) {
 	ch := l.channels[name]
 	if ch == nil {
-		if len(l.channels) >= maxListened {
+		ch = &channel{clients: map[*client]struct{}{}, part: c.identity.Share(l.pool.db.ShareBy)}
+		if !l.parts.take(ch.part, maxListened) {
 			return false, errTooManyChannels
 		}
-		ch = &channel{clients: map[*client]struct{}{}}
 		l.channels[name] = ch
 	}
 	ch.clients[c] = struct{}{}
 	if ch.up && !ch.asked {
 		return true, nil
 	}
+	l.changed[name] = struct{}{}
 	l.work()
 	return false, nil
 }
@@ -131,6 +135,7 @@ func (l *listener) remove(name string, c *client) {
 		return
 	}
 	delete(l.channels[name].clients, c)
+	l.changed[name] = struct{}{}
 	l.work()
 }
 
@@ -141,11 +146,15 @@ func (l *listener) work() {
 	}
 	h := l.pool.hub
 	b, steps := h.scratch[:0], trusted.Steps(nil)
-	for name, ch := range l.channels {
-		cmd := feature.Command{Use: feature.Listen, Name: name}
+	for name := range l.changed {
+		ch, cmd := l.channels[name], feature.Command{Use: feature.Listen, Name: name}
+		if ch == nil {
+			continue
+		}
 		switch wanted := len(ch.clients) > 0; {
 		case wanted == ch.up && !wanted:
 			delete(l.channels, name)
+			l.parts.free(ch.part)
 			continue
 		case wanted == ch.up:
 			continue
@@ -160,6 +169,7 @@ func (l *listener) work() {
 		b, steps = trusted.Listen(b, steps, cmd.Use, name)
 	}
 	h.scratch = b
+	clear(l.changed)
 	if len(l.sent) == 0 {
 		return
 	}
@@ -225,6 +235,7 @@ func (l *listener) done() {
 	for _, cmd := range sent {
 		ch := l.channels[cmd.Name]
 		ch.up, ch.asked = cmd.Use == feature.Listen, false
+		l.changed[cmd.Name] = struct{}{} // who has asked for it may have left
 		for c := range ch.clients {
 			if ch.up && c.state == listening {
 				c.state = c.atRest()

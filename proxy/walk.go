@@ -31,6 +31,7 @@ type visitor struct {
 	carrier  *loop.Carrier // below TLS; nil on a plain connection
 	hello    *startup.Hello
 	origin   netip.AddrPort // what a load balancer has said; not valid otherwise
+	relayed  bool           // a load balancer has passed it on, whether it has said for whom or not
 	request  auth.Request
 	identity *claimpool.Identity
 	target   string // the name of another choice among the database's servers; empty: none
@@ -120,7 +121,7 @@ func (v *visitor) greet(ctx context.Context) error {
 	v.request = auth.Request{Database: hello.Startup.Get("database"), User: hello.Startup.Get("user")}
 	switch addr := v.raw.RemoteAddr().(type) {
 	case *net.TCPAddr:
-		v.request.Addr, v.request.Relayed = v.origin, v.origin.IsValid()
+		v.request.Addr, v.request.Relayed = v.origin, v.relayed
 		if !v.origin.IsValid() {
 			v.request.Addr = unmapped(addr.AddrPort())
 		}
@@ -149,13 +150,14 @@ func (v *visitor) readOrigin() error {
 	if !slices.ContainsFunc(v.listener.Balancers, func(p netip.Prefix) bool { return p.Contains(ip) }) {
 		return nil
 	}
-	origin, err := startup.ReadOrigin(v.conn)
+	origin, itself, err := startup.ReadOrigin(v.conn)
 	if err != nil {
 		return &claimpool.Error{
 			Code: claimpool.CodeProtocolViolation, Message: "no header of the PROXY protocol from a load balancer", Cause: err,
 			Hint: "Turn the PROXY protocol on in the balancer, or take its address out of listen.proxy_protocol.",
 		}
 	}
+	v.relayed = !itself
 	if origin.IsValid() {
 		v.origin = unmapped(origin)
 	}

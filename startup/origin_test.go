@@ -62,9 +62,12 @@ func TestReadOrigin(t *testing.T) {
 			if test.want == "" {
 				rest = strings.NewReader(test.header)
 			}
-			got, err := ReadOrigin(stream{r: rest})
+			got, itself, err := ReadOrigin(stream{r: rest})
 			if (err == nil) != (test.want != "") || err == nil && got.String() != test.want {
 				t.Fatalf("%v, %v; want %s", got, err, test.want)
+			}
+			if want := strings.Contains(name, "health check") || strings.Contains(name, "local"); itself != want {
+				t.Errorf("it speaks for itself: %v", itself)
 			}
 			if left, _ := io.ReadAll(rest); err == nil && string(left) != "behind" {
 				t.Errorf("%q was left", left)
@@ -77,8 +80,8 @@ func FuzzOrigin(f *testing.F) {
 	f.Add([]byte("PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n"))
 	f.Add([]byte(v2(0x21, 0x21, strings.Repeat("x", 36))))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := ReadOrigin(stream{r: bytes.NewReader(b)})
-		if err != nil && got != (netip.AddrPort{}) {
+		got, itself, err := ReadOrigin(stream{r: bytes.NewReader(b)})
+		if (err != nil || itself) && got != (netip.AddrPort{}) {
 			t.Errorf("%v with %v", got, err)
 		}
 	})

@@ -69,9 +69,18 @@ func newLogger(w io.Writer, cfg config.Log, level *slog.LevelVar) *slog.Logger {
 	setLevel(level, cfg.Level)
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.New(slog.NewJSONHandler(inert{w}, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// inert writes lines of JSON that nobody's terminal obeys. slog's lines of text quote what does not print by themselves.
+type inert struct{ w io.Writer }
+
+// Write is part of io.Writer.
+func (i inert) Write(line []byte) (int, error) {
+	_, err := i.w.Write(claimpool.Inert(line))
+	return len(line), err
 }
 
 func setLevel(level *slog.LevelVar, name string) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/config"
 	"github.com/claimpool/claimpool/token"
 )
@@ -132,10 +133,10 @@ func distance(d time.Duration) string {
 	return "in " + d.Round(time.Second).String()
 }
 
-// printable takes the control characters out of what a stranger wrote into a token: the terminal would obey them.
+// printable takes out of what a stranger wrote into a token what the terminal would obey.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && (r < ' ' || r >= 0x7f && r < 0xa0) {
+		if r != '\n' && claimpool.Steers(r) {
 			return '\uFFFD'
 		}
 		return r
