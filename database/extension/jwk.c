@@ -15,7 +15,7 @@
 
 extern int	cp_base64url_decode(const char *src, int len, uint8 *dst);
 
-#define CP_MAX_KEY_TEXT 65536	/* characters of one key; RSA 8192 needs 1,500 */
+#define CP_MAX_KEY_TEXT 65536	/* characters of one key; RSA 8192 needs 6,400 with its private half */
 
 void
 cp_key_free(CpKey *key)
@@ -110,6 +110,8 @@ static bool
 read_key(const char *text, bool private_key, CpKey *key)
 {
 	memset(key, 0, sizeof(*key));
+	if (strnlen(text, CP_MAX_KEY_TEXT + 1) > CP_MAX_KEY_TEXT)
+		return false;
 	key->pkey = strncmp(text, "-----BEGIN ", 11) == 0 ?
 		read_pem(text, private_key) : read_der(text, private_key);
 	ERR_clear_error();

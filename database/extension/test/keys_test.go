@@ -97,3 +97,28 @@ func (s *server) logHas(t *testing.T, want string) {
 		t.Errorf("the server's log does not say %q", want)
 	}
 }
+
+// TestAttackLongKey: the attacker calls jwt_verify() and jwt_sign() with a key that comes behind a hundred thousand PEM blocks of other kinds.
+// While OpenSSL reads them nobody can cancel the statement, nor stop the server.
+//
+// Must: A text that is longer than keys are is not read.
+// Dialects: native
+// Not sql: it has no such functions
+func TestAttackLongKey(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		c := start(t, inst).login(t, "plain")
+		blocks := func(n int) string { return fmt.Sprintf(`repeat(E'-----BEGIN X-----\nAAAA\n-----END X-----\n', %d)`, n) }
+		const sign = `with k as materialized (select private_pem, public_pem from jwt_generate_keys('ES256')),
+			s as materialized (select public_pem, jwt_sign('ES256', %[1]s || private_pem, '{"alg":"ES256"}', '{}') token from k)
+			select jwt_verify(%[2]s || public_pem, token) from s`
+		first := `E'-----BEGIN X-----\nAAAA\n-----END X-----\n' || `
+		if got := c.one(fmt.Sprintf(sign, first+blocks(10), first+blocks(10))); got != "t" {
+			t.Errorf("behind a few blocks: %s", got)
+		}
+		for _, row := range [][]any{{first + blocks(2000), "''"}, {"''", first + blocks(2000)}} {
+			if r := c.exec(fmt.Sprintf(sign, row...)); r.code() != "22023" {
+				t.Errorf("%v: %s", row, describe(r))
+			}
+		}
+	})
+}
