@@ -9,6 +9,7 @@
 #include "direct.h"
 
 #include "access/parallel.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -218,6 +219,13 @@ assign_context(const char *newval, void *extra)
 	publish();
 }
 
+/* Tokens are UTF-8.  Where the database has no such character it is an error. */
+static const char *
+in_server_encoding(const char *json)
+{
+	return pg_any_to_server(json, strlen(json), PG_UTF8);
+}
+
 /*
  * There are policies that read the setting, so it tells no more than jwt() does: in a
  * parallel worker what the leader has, and nothing that has expired.
@@ -231,13 +239,13 @@ show_context(void)
 	if (IsParallelWorker())
 	{
 		json = cp_context_of_leader();
-		return json != NULL ? json : "(not set)";
+		return json != NULL ? in_server_encoding(json) : "(not set)";
 	}
 	if (found == NULL || cp_session_challenged())
 		return "(not set)";
 	if (found->state != VERIFIED)
 		return "(not verified)";
-	return GetCurrentTimestamp() < found->expires ? found->json : "(expired)";
+	return GetCurrentTimestamp() < found->expires ? in_server_encoding(found->json) : "(expired)";
 }
 
 /*

@@ -96,6 +96,10 @@ func (s *server) tryLogin(t testing.TB, user string, settings ...string) (*clien
 		t.Fatal(err)
 	}
 	for i := 0; i < len(settings); i += 2 {
+		if settings[i] == "database" {
+			config.Database = settings[i+1]
+			continue
+		}
 		config.RuntimeParams[settings[i]] = settings[i+1]
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -119,6 +119,33 @@ func TestAttackReadTheSetting(t *testing.T) {
 	})
 }
 
+// TestAttackSettingInAnotherEncoding: the database is not in UTF-8, and the attacker's tenant has the name that the bytes of another's
+// spell there: "Ã©" in place of "é".
+//
+// Must: The setting and jwt() say what the token says.
+// Dialects: native
+// Not sql: TestAttackClaimsInAnotherEncoding of the proxy is its counterpart
+func TestAttackSettingInAnotherEncoding(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s, key := direct(t, inst)
+		admin := s.login(t, "postgres")
+		admin.mustExec("create database latin template template0 encoding latin1 locale 'C'")
+		defer func() { admin.mustExec("drop database latin with (force)") }()
+		admin.mustExec("alter database latin set jwt.pubkey = '" + spki(t, key) + "'")
+		c := s.login(t, "plain", "database", "latin", "client_encoding", "UTF8")
+		for _, tenant := range []string{"é", "Ã©"} {
+			c.mustExec("set jwt.context = '" + mint(t, key, edHeader, `{"tenant":"`+tenant+`","exp":8900000000}`) + "'")
+			if got := c.one("select current_setting('jwt.context')::json ->> 'tenant'"); got != tenant {
+				t.Errorf("%s is %s", tenant, got)
+			}
+		}
+		c.mustExec("set jwt.context = '" + mint(t, key, edHeader, `{"tenant":"€","exp":8900000000}`) + "'")
+		if r := c.exec("show jwt.context"); r.code() != "22P05" {
+			t.Errorf("what the encoding does not have: %s", describe(r))
+		}
+	})
+}
+
 // TestCertificateExpires: a certificate is taken for its key while it is valid, and that is asked at each token.
 func TestCertificateExpires(t *testing.T) {
 	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
