@@ -1,12 +1,15 @@
 /*
  * answers.c
- *		Answers of a hand-over, held back for the answer of the request behind it.
+ *		Answers of a hand-over, held back for the answer of the request behind it;
+ *		and who is told of errors.
  *
  * PostgreSQL sends each ReadyForQuery at once.  Where the client's request waits
  * behind switch() already, that is one system call too many here, and makes the
  * proxy wake up for nothing: the answers go out together.
  */
 #include "claimpool.h"
+
+#include "access/xact.h"
 
 #undef ENABLE_GSS				/* its headers are not needed, and not always there */
 #include "libpq/libpq.h"
@@ -15,9 +18,35 @@
 #define pq_buffer_has_data() (pq_buffer_remaining_data() > 0)
 #endif
 
-static const PQcommMethods *methods = NULL; /* PostgreSQL's own */
+static const PQcommMethods *socket_methods = NULL;	/* PostgreSQL's own */
+static PQcommMethods watching;
+static const PQcommMethods *methods = NULL; /* that are in force but while answers are held */
 static PQcommMethods holding;
 static int	held;				/* answers still to hold back */
+
+/*
+ * PostgreSQL calls it first of all when an error has reached the top.  Outside of
+ * a transaction nobody else tells of one, unless it is logged.
+ */
+static void
+error_at_top(void)
+{
+	if (!IsTransactionState())
+		cp_context_failed();
+	socket_methods->comm_reset();
+}
+
+/* Before a context can be there. */
+void
+cp_answers_init(void)
+{
+	if (socket_methods != NULL)
+		return;
+	socket_methods = PqCommMethods;
+	watching = *socket_methods;
+	watching.comm_reset = error_at_top;
+	PqCommMethods = &watching;
+}
 
 /*
  * In place of pq_flush().  Nothing is held back unless more has arrived, whose

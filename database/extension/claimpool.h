@@ -112,6 +112,7 @@ extern const char *cp_session_verify(const CpGrant *grant);
 extern const char *cp_grant_parse(const uint8 *bytes, int len, CpGrant *grant);
 
 /* answers.c */
+extern void cp_answers_init(void);
 extern void cp_answers_hold(int answers);
 
 /* options.c */
@@ -134,7 +135,7 @@ extern struct config_generic *cp_find_setting(const char *name);
 extern void cp_context_init(void);
 extern void cp_context_forget(void);
 extern void cp_context_wipe(void);
-extern void cp_context_install(const CpGrant *grant);
+extern void cp_context_install(const CpGrant *grant, bool reset);
 extern bool cp_context_same_identity(const uint8 *identity);
 extern bool cp_context_valid(void);
 extern bool cp_context_leased(void);
@@ -176,5 +177,6 @@ extern void cp_sandbox_init(void);
 extern void cp_sandbox_check_utility(const Node *statement);
 extern void cp_sandbox_after_utility(bool discarded_all);
 extern void cp_sandbox_check_function(Oid function);
+extern void cp_sandbox_check_operator(Oid operator);
 
 #endif							/* CLAIMPOOL_H */

@@ -20,6 +20,7 @@ static struct
 {
 	CpPublished public;
 	bool		pending;		/* the transaction that installed it runs still */
+	bool		reset;			/* which has reset the session, too: if it fails, that is undone */
 	bool		followed;		/* in a parallel worker: taken from the leader */
 	char	   *json;			/* in memory; UTF-8 */
 	Jsonb	   *claims;			/* parsed at the first reading; in memory */
@@ -101,10 +102,10 @@ cp_context_same_identity(const uint8 *identity)
 
 /*
  * Takes a verified grant.  The claims are copied, not parsed: most transactions
- * never look at them.
+ * never look at them.  reset: the session has been reset for it.
  */
 void
-cp_context_install(const CpGrant *grant)
+cp_context_install(const CpGrant *grant, bool reset)
 {
 	MemoryContext old;
 
@@ -116,6 +117,7 @@ cp_context_install(const CpGrant *grant)
 	context.public.scope = grant->scope;
 	context.public.expires = grant->expires;
 	context.pending = true;
+	context.reset = reset;
 	memcpy(last_identity, grant->identity, CP_IDENTITY_BYTES);
 	has_last_identity = true;
 	memcpy(context.public.identity, grant->identity, CP_IDENTITY_BYTES);
@@ -227,8 +229,11 @@ cp_context_rollback_asked(void)
 void
 cp_context_failed(void)
 {
-	if (context.public.present && (context.pending || context.public.scope == CP_SCOPE_LEASE))
-		cp_context_wipe();
+	if (!context.public.present || !(context.pending || context.public.scope == CP_SCOPE_LEASE))
+		return;
+	if (context.pending && context.reset)
+		has_last_identity = false;
+	cp_context_wipe();
 }
 
 /*

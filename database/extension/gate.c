@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -26,8 +27,17 @@
 #include "utils/fmgroids.h"
 #include "utils/syscache.h"
 
+#if PG_VERSION_NUM < 180000
+#define RUN_ONCE , bool once
+#define PASS_ONCE , once
+#else
+#define RUN_ONCE
+#define PASS_ONCE
+#endif
+
 static planner_hook_type next_planner = NULL;
 static ExecutorStart_hook_type next_executor_start = NULL;
+static ExecutorRun_hook_type next_executor_run = NULL;
 static ProcessUtility_hook_type next_process_utility = NULL;
 static object_access_hook_type next_object_access = NULL;
 
@@ -166,6 +176,21 @@ gate_executor_start(QueryDesc *query, int flags)
 		standard_ExecutorStart(query, flags);
 }
 
+/*
+ * A portal that has given some of its rows is not started again to give the
+ * others, and the context may have expired since.
+ */
+static void
+gate_executor_run(QueryDesc *query, ScanDirection direction, uint64 count RUN_ONCE)
+{
+	if (query->already_executed && closed())
+		refuse();
+	if (next_executor_run)
+		next_executor_run(query, direction, count PASS_ONCE);
+	else
+		standard_ExecutorRun(query, direction, count PASS_ONCE);
+}
+
 static void
 gate_process_utility(PlannedStmt *pstmt, const char *query_string,
 					 bool read_only_tree, ProcessUtilityContext utility_context,
@@ -210,6 +235,8 @@ gate_object_access(ObjectAccessType access, Oid class_id, Oid object_id,
 {
 	if (next_object_access)
 		next_object_access(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_POST_CREATE && class_id == OperatorRelationId)
+		cp_sandbox_check_operator(object_id);
 	if (access != OAT_FUNCTION_EXECUTE)
 		return;
 	if (closed() && !is_key(object_id))
@@ -224,6 +251,8 @@ cp_gate_init(void)
 	planner_hook = gate_planner;
 	next_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = gate_executor_start;
+	next_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = gate_executor_run;
 	next_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = gate_process_utility;
 	next_object_access = object_access_hook;

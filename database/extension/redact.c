@@ -10,7 +10,6 @@
  */
 #include "claimpool.h"
 
-#include "access/xact.h"
 #include "pgstat.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
@@ -164,8 +163,6 @@ redact_log(ErrorData *error)
 		if (error->elevel >= ERROR)
 			show_redacted(debug_query_string);
 	}
-	if (error->elevel >= ERROR && !IsTransactionState())
-		cp_context_failed();
 	if (next_emit_log)
 		next_emit_log(error);
 }

@@ -8,16 +8,22 @@
  */
 #include "claimpool.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/parallel.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 /* Internal functions, by the name in C, under whatever name SQL has them. */
@@ -151,17 +157,15 @@ cp_sandbox_after_utility(bool discarded_all)
 		SetPGVariable("role", NIL, false);
 }
 
-/* Called before a function runs. */
-void
-cp_sandbox_check_function(Oid function)
+/* Refuses the functions that are not for shared connections. */
+static void
+check_function(Oid function)
 {
 	HeapTuple	tuple;
 	Datum		source;
 	bool		isnull;
 	const char *refused = NULL;
 
-	if (!sandboxed())
-		return;
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
 		return;
@@ -185,6 +189,44 @@ cp_sandbox_check_function(Oid function)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("this function is not allowed on a shared connection"),
 				 errdetail("It is \"%s\".", refused)));
+}
+
+/*
+ * Called before a function runs.  Autovacuum knows no role's settings, and runs
+ * as their owner what the tables of a sandboxed role call.
+ */
+void
+cp_sandbox_check_function(Oid function)
+{
+	if (sandboxed() || MyBackendType == B_AUTOVAC_WORKER)
+		check_function(function);
+}
+
+/*
+ * Called when an operator has been made.  To estimate how many rows it selects
+ * the planner calls its function, and asks nobody.
+ */
+void
+cp_sandbox_check_operator(Oid operator)
+{
+	Relation	operators;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			function = InvalidOid;
+
+	if (!sandboxed())
+		return;
+	operators = table_open(OperatorRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_operator_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(operator));
+	scan = systable_beginscan(operators, OperatorOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		function = ((Form_pg_operator) GETSTRUCT(tuple))->oprcode;
+	systable_endscan(scan);
+	table_close(operators, AccessShareLock);
+	check_function(function);
 }
 
 /* The server's own entry for a setting. */

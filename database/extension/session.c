@@ -68,6 +68,7 @@ prepare_answer(void)
 	put_uint32(session.salt + CP_NONCE_BYTES, MyProcPid);
 	put_uint32(session.salt + CP_NONCE_BYTES + 4, MyDatabaseId);
 	put_uint32(session.salt + CP_NONCE_BYTES + 8, MyProc->roleId);
+	cp_answers_init();
 	session.gated = cp_gate && !cp_login_is_superuser();
 	session.challenged = true;
 	cp_direct_release_rules();

@@ -61,7 +61,7 @@ claimpool_switch(PG_FUNCTION_ARGS)
 	bytea	   *argument;
 	CpGrant		grant;
 	const char *reason;
-	bool		same;
+	bool		reset;
 
 	ExitOnAnyError = true;
 	cp_context_forget();
@@ -82,15 +82,15 @@ claimpool_switch(PG_FUNCTION_ARGS)
 	if (reason != NULL)
 		refuse(reason);
 
-	same = cp_context_same_identity(grant.identity);
-	if (!same || grant.reset)
+	reset = grant.reset || !cp_context_same_identity(grant.identity);
+	if (reset)
 	{
 		if (IsTransactionBlock())
 			refuse("hand-over inside a transaction");
 		cp_reset_session();
 	}
-	cp_context_install(&grant);
-	if (!same || grant.reset)
+	cp_context_install(&grant, reset);
+	if (reset)
 		show_name();
 	ExitOnAnyError = false;
 	if (grant.scope == CP_SCOPE_LEASE)

@@ -231,3 +231,69 @@ func (c *client) typeOID(name string) uint32 {
 	fmt.Sscan(c.one(fmt.Sprintf("select '%s'::regtype::oid", name)), &oid)
 	return oid
 }
+
+// TestAttackPortalAfterExpiry: the attacker has taken a part of a query's rows, by a portal or by a loop, and asks for the others when his
+// context has expired.
+//
+// Must: They are refused.
+// Dialects: native
+// Not sql: expiry is looked at by the proxy there, at the beginning of each transaction
+func TestAttackPortalAfterExpiry(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		c := s.pooled(t)
+		soon := time.Now().Add(2 * time.Second)
+		g := c.next("t1")
+		g.expires = soon.UnixMilli()
+		c.handOver(g)
+		c.mustExec("begin")
+		c.send(&pgproto3.Parse{Query: "select value from secrets"}, &pgproto3.Bind{DestinationPortal: "p"},
+			&pgproto3.Execute{Portal: "p", MaxRows: 1}, &pgproto3.Execute{Portal: "p", MaxRows: 1}, &pgproto3.Sync{})
+		if r := c.receive(); len(r.rows) != 2 {
+			t.Fatalf("before the expiry: %s", describe(r))
+		}
+		for time.Now().Before(soon) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		c.send(&pgproto3.Execute{Portal: "p", MaxRows: 1}, &pgproto3.Sync{})
+		if r := c.receive(); r.code() != "28000" || len(r.rows) > 0 {
+			t.Errorf("by a portal: %s", describe(r))
+		}
+		c.mustExec("rollback")
+
+		g = c.next("t1")
+		g.expires = time.Now().Add(time.Second).UnixMilli()
+		c.handOver(g)
+		r := c.exec(`do $$ declare n int; begin
+			for n in select generate_series(1, 30000000) loop if clock_timestamp() > now() + interval '1 hour' then raise 'slow'; end if; end loop;
+			end $$`)
+		if r.code() != "28000" {
+			t.Errorf("by a loop: %s", describe(r))
+		}
+	})
+}
+
+// TestErrorThatIsNotLogged: what fails outside of any transaction takes a lease's context along, though the server logs no errors.
+func TestErrorThatIsNotLogged(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		for _, level := range []string{"warning", "panic"} {
+			admin.mustExec("alter role pool set log_min_messages = " + level)
+			c := s.pooled(t)
+			for _, flags := range []byte{0, flagSession} {
+				g := c.next("t1")
+				g.flags = flags
+				c.handOver(g)
+				c.send(&pgproto3.Bind{PreparedStatement: "none"}, &pgproto3.Sync{})
+				if r := c.receive(); r.code() != "26000" {
+					t.Fatal(describe(r))
+				}
+				if r := c.exec("select jwt('tenant')"); (r.code() == "28000") != (flags == 0) {
+					t.Errorf("log_min_messages %s, flags %d: %s", level, flags, describe(r))
+				}
+			}
+		}
+		admin.mustExec("alter role pool reset log_min_messages")
+	})
+}

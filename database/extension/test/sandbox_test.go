@@ -1,9 +1,12 @@
 package extension_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/claimpool/claimpool/cluster"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 var outOfTheSandbox = []string{
@@ -92,6 +95,55 @@ func TestAttackRoleSandbox(t *testing.T) {
 			c.mustExec("begin")
 			c.exec("select 1/0")
 			c.mustExec("rollback")
+		}
+	})
+}
+
+// TestAttackAroundTheSandbox: the attacker has refused functions called by those who ask nobody: by the planner, which estimates with an
+// operator how many rows it selects, and by autovacuum, which looks at what his table computes and does not know his role's settings.
+//
+// Must: His neighbour's connection stays, and he holds no lock.
+// Dialects: native
+// Not sql: only an extension can refuse functions
+func TestAttackAroundTheSandbox(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		admin.mustExec(`drop role if exists around; create role around login password 'around'; alter role around set claimpool.sandbox = on;
+			create schema around authorization around`)
+		s.set(t, admin, "autovacuum_naptime", "1s")
+		defer s.set(t, admin, "autovacuum_naptime", "1min")
+		defer admin.mustExec("drop schema around cascade")
+		c, neighbour := s.login(t, "around"), s.login(t, "around")
+		c.mustExec(fmt.Sprintf(`create table around.pids (pid int); insert into around.pids select %d from generate_series(1, 20); analyze around.pids`, neighbour.pid))
+		for _, function := range []string{"pg_terminate_backend", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"} {
+			other := map[bool]string{true: "int8", false: "int4"}[function == "pg_terminate_backend"]
+			operator := fmt.Sprintf("create operator around.=== (procedure = %s, leftarg = int4, rightarg = %s, restrict = eqsel)", function, other)
+			if r := c.exec(operator); r.code() != "42501" {
+				t.Errorf("%s: %s", operator, describe(r))
+			}
+			c.exec("explain select * from around.pids where pid operator(around.===) 0::" + other)
+		}
+		if got := c.one("select count(*) from pg_locks where locktype = 'advisory'"); got != "0" {
+			t.Errorf("%s advisory locks", got)
+		}
+		c.mustExec(`create operator around.=== (procedure = int4eq, leftarg = int4, rightarg = int4, restrict = eqsel)`)
+
+		c.mustExec(`create sequence around.tried;
+			create function around.kill(int) returns int language plpgsql immutable as $$ begin
+				perform nextval('around.tried'); perform pg_terminate_backend($1); return 1; end $$;
+			create table around.analyzed (pid int) with (autovacuum_analyze_threshold = 0, autovacuum_analyze_scale_factor = 0);
+			create statistics around.computed on (around.kill(pid)), pid from around.analyzed`)
+		c.mustExec(fmt.Sprintf("insert into around.analyzed select %d from generate_series(1, 20)", neighbour.pid))
+		c.send(&pgproto3.Terminate{}) // a connection that goes tells at once what it has done
+		for i := 0; admin.one("select is_called from around.tried") != "t"; i++ {
+			if i > 3000 {
+				t.Fatal("autovacuum does not come")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if r := neighbour.exec("select 1"); r.dead {
+			t.Errorf("the neighbour: %s", describe(r))
 		}
 	})
 }
