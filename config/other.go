@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -29,7 +30,24 @@ func (k *checker) other(key string, db Database) {
 	if len(db.Targets) > 0 {
 		k.wrong(key+".targets", "are not for databases that are not listed", "Give each database with targets its own entry.")
 	}
+	k.behind(key, db)
 	if db.Lookup.Enabled() {
 		k.wrong(key+".lookup", "is not for databases that are not listed", "Give each database with a look-up its own entry.")
+	}
+}
+
+// behind looks for databases that are listed under other names than their own: through this one clients reach them by those.
+func (k *checker) behind(key string, other Database) {
+	if other.DBName != "" {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.c.Databases)) {
+		db := k.c.Databases[name]
+		_, listed := k.c.Databases[db.DBName]
+		same := slices.ContainsFunc(db.Hosts, func(host string) bool { return slices.Contains(other.Hosts, host) })
+		if !listed && same && name != "*" && (db.Context.Dialect != "none" || db.Tenant != "") {
+			k.warn(key, "is also the way to "+quote(db.DBName)+", the database behind "+quote(name)+", without its context and its tenant",
+				`Reject it by a rule for "*", or give the database an entry of its own name.`)
+		}
 	}
 }

@@ -77,11 +77,23 @@ var secretWord = regexp.MustCompile(`(?i)\b(\w*(?:password|secret|token|key)\w*\
 
 // withoutSecrets takes out of a text what may be a secret.
 func withoutSecrets(text string) string {
-	if u, err := url.Parse(text); err == nil && u.User != nil && u.Host != "" {
-		if _, has := u.User.Password(); has {
-			u.User = url.UserPassword(u.User.Username(), "redacted")
-			text = u.String()
-		}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return secretWord.ReplaceAllString(text, "${1}redacted")
+	}
+	_, has := u.User.Password()
+	web := u.Scheme == "http" || u.Scheme == "https"
+	switch {
+	case has:
+		u.User = url.UserPassword(u.User.Username(), "redacted")
+	case web && u.User != nil: // it may be a token
+		u.User = url.User("redacted")
+	}
+	if web && u.RawQuery != "" { // it may hold one under any name
+		u.RawQuery = "redacted"
+	}
+	if u.User != nil || web {
+		text = u.String()
 	}
 	return secretWord.ReplaceAllString(text, "${1}redacted")
 }

@@ -5,12 +5,16 @@ import "github.com/claimpool/claimpool/server"
 // Other is the name of the database that stands for all whose names are not in the configuration.
 const Other = "*"
 
+// maxOther is the longest name of a database that is not in the configuration. PostgreSQL cuts longer ones (NAMEDATALEN): they would be those of
+// others.
+const maxOther = 63
+
 // database gives the database of a name; nil when there is none.
 func (cfg *Config) database(name string) *Database {
 	if db := cfg.Databases[name]; db != nil {
 		return db
 	}
-	if other := cfg.Databases[Other]; other != nil {
+	if other := cfg.Databases[Other]; other != nil && len(name) <= maxOther {
 		return other.named(name)
 	}
 	return nil

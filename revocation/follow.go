@@ -40,8 +40,9 @@ const (
 	// maxBackoff is the longest pause before the next attempt to connect.
 	maxBackoff = 2 * time.Second
 
-	// forgetEvery is how often old rows are taken away.
+	// forgetEvery is how often old rows are taken away, and maxForgets how many thousands then: more than logouts make.
 	forgetEvery = 10 * time.Minute
+	maxForgets  = 50
 )
 
 // Run follows the table until ctx ends.
@@ -82,7 +83,7 @@ func (f *Follower) follow(ctx context.Context, good func()) error {
 	if _, err := conn.Exec(opening, "LISTEN claimpool_revocation"); err != nil {
 		return fmt.Errorf("listen for revocations: %w", err)
 	}
-	last, forgotten := int64(0), time.Time{}
+	last, forgotten := Entry{}, time.Time{}
 	for {
 		delete(conn.PgConn().CustomData(), told)
 		if last, err = f.look(ctx, conn, last); err != nil {
@@ -104,15 +105,29 @@ func (f *Follower) follow(ctx context.Context, good func()) error {
 	}
 }
 
-// look reads what is new. Rows come in the order of their commits, so none appears behind one that has been read.
-func (f *Follower) look(ctx context.Context, conn *pgx.Conn, last int64) (int64, error) {
+// look reads what is new. Rows come in the order of their commits, so none appears behind one that has been read. The last one that is
+// known is read again: a table in which it is another one, or is not there, counts anew (it was emptied, or restored), and everything
+// in it is.
+func (f *Follower) look(ctx context.Context, conn *pgx.Conn, last Entry) (Entry, error) {
 	asOf := f.Set.opts.Clock()
-	list, err := since(ctx, conn, last)
-	if err != nil {
+	list, err := since(ctx, conn, max(0, last.ID-1))
+	switch {
+	case err != nil:
 		return last, err
+	case last.ID == 0:
+	case len(list) > 0 && list[0].ID == last.ID && list[0].Mark == last.Mark && list[0].Made.Equal(last.Made):
+		list = list[1:]
+	default:
+		if list, err = since(ctx, conn, 0); err != nil {
+			return last, err
+		}
+		if last.Made.Add(f.Set.opts.Keep).After(asOf) { // it is not that its time was over
+			*f.newest = 0
+		}
+		last = Entry{}
 	}
 	if len(list) > 0 {
-		last = list[len(list)-1].ID
+		last = list[len(list)-1]
 	}
 	if f.Set.Add(list, asOf) && f.Changed != nil {
 		f.Changed()
@@ -140,13 +155,23 @@ func (f *Follower) learn(list []Entry) {
 // forget drops what is too old to matter, here and in the table.
 func (f *Follower) forget(ctx context.Context, conn *pgx.Conn) error {
 	f.Set.Forget()
-	ctx, cancel := context.WithTimeout(ctx, maxQuery)
-	defer cancel()
-	_, err := conn.Exec(ctx, "select claimpool_revocation.forget($1)", f.Set.opts.Keep+margin)
-	if err != nil {
-		return fmt.Errorf("forget old revocations: %w", err)
+	for range maxForgets {
+		gone, err := forgetSome(ctx, conn, f.Set.opts.Keep+margin)
+		if err != nil {
+			return fmt.Errorf("forget old revocations: %w", err)
+		}
+		if gone < batch {
+			break
+		}
 	}
 	return nil
+}
+
+func forgetSome(ctx context.Context, conn *pgx.Conn, keep time.Duration) (gone int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, maxQuery)
+	defer cancel()
+	err = conn.QueryRow(ctx, "select claimpool_revocation.forget($1)", keep).Scan(&gone)
+	return gone, err
 }
 
 // await waits for a notification, for as long as poll at most.

@@ -139,7 +139,7 @@ func (t *Table) List(ctx context.Context) ([]Entry, error) {
 	return list, err
 }
 
-// batch is how many rows claimpool_revocation.since gives at a time.
+// batch is how many rows claimpool_revocation.since gives at a time, and forget takes away.
 const batch = 1000
 
 // since reads all rows behind a number.

@@ -170,8 +170,10 @@ func TestOldRowsAreForgotten(t *testing.T) {
 		s.Exec(t, s.db, `insert into claimpool_revocation.revocations (kind, mark, issuer, subject, reason, made, before)
 			select 'subject', sha256(n::text::bytea), 'i', 's', '', now() - n * interval '30 minutes', b
 			from unnest(array[0, 1, 2, 3, 3], array[null, null, null, null, now() + interval '1 day']) u (n, b)`)
+		s.Exec(t, s.db, `insert into claimpool_revocation.revocations (kind, mark, issuer, subject, reason, made)
+			select 'token', sha256(n::text::bytea), 'i', 's', '', now() - interval '3 hours' from generate_series(10, 2500) n`) // more than go at once
 		set, _, _ := s.follow(t, time.Minute) // keeps them for an hour and ten minutes
-		soon(t, "the oldest is gone", func() bool {
+		soon(t, "the oldest are gone", func() bool {
 			list, err := s.table.List(t.Context())
 			return err == nil && len(list) == 4
 		})
