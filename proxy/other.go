@@ -9,9 +9,10 @@ const Other = "*"
 // others.
 const maxOther = 63
 
-// database gives the database of a name; nil when there is none.
+// database gives the database of a name; nil when there is none. Other itself is a name like any other: the object that stands for all
+// is copied for each login, and nothing is ever learned in it.
 func (cfg *Config) database(name string) *Database {
-	if db := cfg.Databases[name]; db != nil {
+	if db := cfg.Databases[name]; db != nil && name != Other {
 		return db
 	}
 	if other := cfg.Databases[Other]; other != nil && len(name) <= maxOther {
