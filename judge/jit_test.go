@@ -19,9 +19,12 @@ var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func clock() time.Time { return now }
 
-func newJIT(t testing.TB, api *pgtest.JITAPI) *judge.JIT {
+func newJIT(t testing.TB, api *pgtest.JITAPI) *judge.JIT { return newJITFor(t, api, 30*time.Second) }
+
+// newJITFor is newJIT with a time for each question.
+func newJITFor(t testing.TB, api *pgtest.JITAPI, timeout time.Duration) *judge.JIT {
 	t.Helper()
-	j, err := judge.NewJIT(api.URL, time.Second, nil, clock)
+	j, err := judge.NewJIT(api.URL, timeout, nil, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +245,7 @@ func TestAttackJITSlowOrHuge(t *testing.T) {
 				api := pgtest.StartJITAPI(t)
 				api.Instead(do)
 				began := time.Now()
-				_, err := ask(t, newJIT(t, api), "token", "postgres")
+				_, err := ask(t, newJITFor(t, api, time.Second), "token", "postgres")
 				if outcome(err) != noAnswer || strings.Contains(err.Error(), "token") {
 					t.Errorf("%v", err)
 				}

@@ -21,12 +21,12 @@ const (
 
 // binds and searches are the two ways to a user's entry, at one directory.
 func binds(d *directory) *judge.LDAP {
-	return &judge.LDAP{URLs: []string{d.address}, Template: "uid={user},ou=people,dc=x", Timeout: 5 * time.Second}
+	return &judge.LDAP{URLs: []string{d.address}, Template: "uid={user},ou=people,dc=x", Timeout: 30 * time.Second}
 }
 
 func searches(d *directory) *judge.LDAP {
 	return &judge.LDAP{
-		URLs: []string{d.address}, Base: "dc=x", Filter: "(&(uid={user})(active=1))", BindDN: searchDN, Timeout: 5 * time.Second,
+		URLs: []string{d.address}, Base: "dc=x", Filter: "(&(uid={user})(active=1))", BindDN: searchDN, Timeout: 30 * time.Second,
 		Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret("search!"), nil },
 	}
 }
@@ -149,7 +149,7 @@ func TestAttackLDAPAnswers(t *testing.T) {
 			l.Timeout = 300 * time.Millisecond
 			begin := time.Now()
 			dn, denied, err := l.Check(t.Context(), "anna", claimpool.Secret("correct"))
-			if err == nil || denied || dn != "" || strings.Contains(err.Error(), "correct") || time.Since(begin) > 5*time.Second {
+			if err == nil || denied || dn != "" || strings.Contains(err.Error(), "correct") || time.Since(begin) > 20*time.Second {
 				t.Errorf("%s, %s: %q %v %v after %v", name, way, dn, denied, err, time.Since(begin))
 			}
 		}
@@ -190,7 +190,7 @@ func TestAttackLDAPAsleep(t *testing.T) {
 			}
 			awake := startDirectory(t, secure, true)
 			people(awake)
-			l.URLs, l.Timeout = append(l.URLs, awake.address), 4*time.Second
+			l.URLs, l.Timeout = append(l.URLs, awake.address), 10*time.Second
 			if _, _, err := l.Check(t.Context(), "anna", claimpool.Secret("correct")); err != nil {
 				t.Errorf("the next directory was not asked: %v", err)
 			}

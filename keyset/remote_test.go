@@ -22,7 +22,7 @@ import (
 // discovering is a spec for a provider, with times for impatient tests.
 func discovering(t *testing.T, p *pgtest.Provider) keyset.RemoteSpec {
 	t.Helper()
-	spec := keyset.RemoteSpec{Discovery: p.URL, Interval: time.Hour, AskAgain: time.Hour, StaleAfter: time.Hour, Timeout: 10 * time.Second}
+	spec := keyset.RemoteSpec{Discovery: p.URL, Interval: time.Hour, AskAgain: time.Hour, StaleAfter: time.Hour, Timeout: time.Minute}
 	if p.CAFile != "" {
 		spec.Roots = x509.NewCertPool()
 		if !spec.Roots.AppendCertsFromPEM(must(os.ReadFile(p.CAFile))) {
@@ -42,7 +42,7 @@ func started(t *testing.T, spec keyset.RemoteSpec) (*keyset.Remote, *reports) {
 	t.Cleanup(r.Close)
 	seen := &reports{}
 	r.Start(seen.add)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r.Fetched(ctx)
 	return r, seen
@@ -72,7 +72,7 @@ func (r *reports) await(t *testing.T, what string, is func(keyset.Report) bool) 
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	for end := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(end) {
 			t.Fatal("never: " + what)
 		}

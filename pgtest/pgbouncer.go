@@ -74,7 +74,7 @@ func StartPgBouncer(t testing.TB, o ProxyOptions) *Proxy {
 		}
 		_ = cmd.Wait() // killed, says this
 	})
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial("tcp", p.Address())
 		if err == nil {
 			c.Close()

@@ -31,7 +31,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the wire scripts from PostgreSQL's own answers")
 
 // maxSilence is how long a script waits for a message that does not come.
-const maxSilence = 20 * time.Second
+const maxSilence = time.Minute
 
 // exchange is one block of a script.
 type exchange struct {

@@ -21,7 +21,7 @@ func TestAttackMalformedFlushBesideCopy(t *testing.T) {
 		load := extended("COPY own_notes FROM STDIN")
 		for range 2 {
 			a := f.raw(t, "t1")
-			a.SetDeadline(time.Now().Add(300 * time.Millisecond))
+			a.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 			b.SetDeadline(time.Now().Add(patience))
 			a.send(load, sync, wire.AppendCopyDone(nil), message('H', "x"), sync, sync, wire.AppendQuery(nil, "SELECT 'of a' FROM pg_sleep(0.1)"))
 			done := make(chan struct{})

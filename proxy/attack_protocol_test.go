@@ -123,6 +123,7 @@ func TestAttackGarbage(t *testing.T) {
 		for range 40 {
 			a := f.raw(t, "t1")
 			a.SetDeadline(time.Now().Add(200 * time.Millisecond))
+			b.SetDeadline(time.Now().Add(patience))
 			done := make(chan struct{})
 			go func() { defer close(done); everything(a) }()
 			for range 1 + r.IntN(30) {

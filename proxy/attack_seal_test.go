@@ -195,7 +195,7 @@ func TestAttackReplayedSeal(t *testing.T) {
 			t.Run(fmt.Sprintf("%d server connections", size), func(t *testing.T) {
 				f := start(t, func(o *pgtest.ProxyOptions) {
 					poolOf(size)(o)
-					window(o, time.Second)
+					window(o, 3*time.Second)
 				})
 				a, victim := f.connect(t, "t1"), f.connect(t, "t2")
 				if size == 2 {

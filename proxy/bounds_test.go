@@ -53,7 +53,7 @@ func TestGraceOfTheRefused(t *testing.T) {
 	for _, mode := range []pool.Mode{pool.Transaction, pool.Session} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel() // it waits
-			f := startTenants(t, pgtest.Newest(t), withTokens(mode, func(l *proxy.Limits) { l.TokenGrace = 2 * time.Second }))
+			f := startTenants(t, pgtest.Newest(t), withTokens(mode, func(l *proxy.Limits) { l.TokenGrace = 5 * time.Second }))
 			p, end := f.ending(t, 2)
 			soon(t, "the end of the token", func() bool { return time.Now().After(end) })
 			p.send(extended("SELECT 1"))
@@ -71,7 +71,7 @@ func TestTimeoutsOfTheGone(t *testing.T) {
 		limits func(*proxy.Limits)
 		asks   []string
 	}{
-		"a transaction that takes too long":        {func(l *proxy.Limits) { l.TransactionTimeout = time.Second }, []string{slow}},
+		"a transaction that takes too long":        {func(l *proxy.Limits) { l.TransactionTimeout = 3 * time.Second }, []string{slow}},
 		"one that outlives the token for too long": {func(l *proxy.Limits) { l.Overrun = time.Second }, []string{slow}},
 		"one behind the end of the token":          {func(*proxy.Limits) {}, []string{"SELECT 1 FROM pg_sleep(5)", slow, slow}},
 	} {
@@ -103,8 +103,8 @@ func TestTimeoutsOfLogins(t *testing.T) {
 		login, connect time.Duration
 		want, log      string
 	}{
-		"login_timeout":   {300 * time.Millisecond, time.Minute, "57P03", "no database server answered in time"},
-		"connect_timeout": {patience, 300 * time.Millisecond, "08006", "could not log in to the database server"},
+		"login_timeout":   {1500 * time.Millisecond, time.Minute, "57P03", "no database server answered in time"},
+		"connect_timeout": {patience, 1500 * time.Millisecond, "08006", "could not log in to the database server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -53,7 +53,7 @@ func TestAttackGoodbyeForMorePlaces(t *testing.T) {
 	}
 	t.Run("a request that takes too long", func(t *testing.T) {
 		t.Parallel()
-		f := startPlain(t, limits(func(l *proxy.Limits) { l.ClientsPerIdentity, l.TransactionTimeout = 2, time.Second }))
+		f := startPlain(t, limits(func(l *proxy.Limits) { l.ClientsPerIdentity, l.TransactionTimeout = 2, 4*time.Second }))
 		f.login(t)
 		f.breakOff(t, f.cluster.Connect(t, "postgres", "postgres", ""), "SELECT pg_sleep(100)")
 		f.roomForOne(t)

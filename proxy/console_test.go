@@ -228,7 +228,7 @@ func TestAttackConsoleWhoHasToGo(t *testing.T) {
 				f := startConsole(t, nil)
 				ends := time.Now().Add(time.Hour)
 				if name == "expiring" {
-					ends = time.Now().Add(4 * time.Second)
+					ends = time.Now().Add(8 * time.Second)
 				}
 				p := f.steer(t, "ann", map[string]any{"exp": ends.Unix()}).ready()
 				if asking == "half" {

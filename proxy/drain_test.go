@@ -38,11 +38,13 @@ func TestShutdown(t *testing.T) {
 					o.Pool.Size = 4
 				}
 			})
+			admin, turn := f.cluster.Connect(t, "postgres", "postgres", ""), "(3, hashtext('"+f.role+"'))"
+			value(t, admin, "SELECT pg_advisory_lock"+turn+"::text") // the query of the one that runs ends when the test says so
 			idle, idleTLS := f.login(t), f.loginTLS(t)
 			inside, running, waits := f.login(t), f.loginTLS(t), f.dial(t).start(wire.Version30, f.role)
 			inside.expect("BEGIN", "C(BEGIN) Z(T)")
 			running.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)") // there are two servers now
-			running.query("SELECT 7 FROM pg_sleep(0.3)")
+			running.query("SELECT 7 FROM pg_advisory_xact_lock" + turn)
 			last := "E(57P01 fatal) EOF"
 			if mode == pool.Transaction {
 				waits.ready().query("SELECT 8")
@@ -61,6 +63,7 @@ func TestShutdown(t *testing.T) {
 				t.Errorf("the idle client over TLS was told %s", got)
 			}
 			inside.expect("SELECT 1", "T D(1) C(SELECT 1) Z(T)")
+			value(t, admin, "SELECT pg_advisory_unlock"+turn+"::text")
 			if got := running.answer() + " " + running.answer(); got != "T D(7) C(SELECT 1) Z(I) E(57P01 fatal) EOF" {
 				t.Errorf("the client in a query got %s", got)
 			}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/claimpool/claimpool"
 	"github.com/claimpool/claimpool/pgtest"
@@ -173,7 +172,7 @@ func hang(c net.Conn) bool { io.Copy(io.Discard, c); return true }
 // fakeWay is the way to a fake server.
 func fakeWay(fake *fakePG) *server.Config {
 	return &server.Config{
-		Hosts: []string{fake.Addr().String()}, Database: "postgres", ConnectTimeout: 300 * time.Millisecond,
+		Hosts: []string{fake.Addr().String()}, Database: "postgres", ConnectTimeout: patience,
 		TLS:      server.TLS{Mode: server.ModeDisable},
 		Password: func(context.Context) (claimpool.Secret, error) { return claimpool.Secret("secret"), nil },
 	}

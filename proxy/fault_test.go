@@ -168,7 +168,7 @@ func TestServerHangs(t *testing.T) {
 	f := startFaulty(t, func(o *pgtest.ProxyOptions) {
 		o.Pool.Size = 2
 		o.Pool.CheckAfter = time.Nanosecond
-		o.Pool.QueueWait = 2 * time.Second
+		o.Pool.QueueWait = prompt
 	})
 	stuck, other := f.login(t), f.login(t)
 	stuck.expect("BEGIN", "C(BEGIN) Z(T)")

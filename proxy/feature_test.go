@@ -138,9 +138,10 @@ func TestPinsByPreparedStatements(t *testing.T) {
 
 // TestPinsAreBounded: by count, with an error in the place of the request; and by time, with the end of the connection.
 func TestPinsAreBounded(t *testing.T) {
+	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
 		chosen(pinned, 3, 1)(o)
-		o.PinTimeout = time.Second
+		o.PinTimeout = 5 * time.Second // longer than all that b asks for takes on a busy machine
 	})
 	a, b := f.login(t), f.login(t)
 	a.expect("select pg_advisory_lock(1)", "T D() C(SELECT 1) Z(I)")

@@ -33,7 +33,7 @@ func TestGoodbyeBehindRequestsLosesNothing(t *testing.T) {
 		sendAndClose(t, p, db, role, wire.AppendTerminate(b))
 	}
 	admin := c.Connect(t, db, "postgres", "")
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	got := ""
 	for time.Now().Before(deadline) {
 		if got = value(t, admin, "SELECT count(*) || ' ' || min(id) FROM fire"); got == fmt.Sprintf("%d 0", clients) {
@@ -115,7 +115,7 @@ func sendAndClose(t *testing.T, p *pgtest.Proxy, db, user string, b []byte) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write(wire.AppendStartup(nil, wire.Version30, [][2]string{{"user", user}, {"database", db}})); err != nil {
 		t.Fatal(err)
 	}

@@ -225,24 +225,30 @@ func TestServerRefusesLogins(t *testing.T) {
 	tests := map[string]struct {
 		login func(net.Conn) bool
 		code  string
+		long  bool // it takes as long as it may
 	}{
-		"too many connections":     {refuse(report("FATAL", "53300")), "53300"},
-		"starting up":              {refuse(report("FATAL", "57P03")), "57P03"},
-		"wrong password":           {refuse(report("FATAL", "28P01")), "28P01"},
-		"no such database":         {refuse(report("FATAL", "3D000")), "3D000"},
-		"an error without a code":  {refuse(frame('E', 4+7, "VFATAL\x00")), "08006"},
-		"closes":                   {refuse(nil), "08006"},
-		"garbage":                  {refuse([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")), "08006"},
-		"a length of -1":           {refuse(frame('R', 0xffffffff, "")), "08006"},
-		"hangs":                    {hang, "08006"},
-		"ready in a transaction":   {refuse(append(wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'T')...)), "08006"},
-		"parameters without end":   {refuse(append(wire.AppendAuthOK(nil), bytes.Repeat(wire.AppendParameterStatus(nil, "a", "b"), 100_000)...)), "08006"},
-		"half an AuthenticationOk": {refuse(wire.AppendAuthOK(nil)[:7]), "08006"},
+		"too many connections":     {refuse(report("FATAL", "53300")), "53300", false},
+		"starting up":              {refuse(report("FATAL", "57P03")), "57P03", false},
+		"wrong password":           {refuse(report("FATAL", "28P01")), "28P01", false},
+		"no such database":         {refuse(report("FATAL", "3D000")), "3D000", false},
+		"an error without a code":  {refuse(frame('E', 4+7, "VFATAL\x00")), "08006", false},
+		"closes":                   {refuse(nil), "08006", false},
+		"garbage":                  {refuse([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")), "08006", false},
+		"a length of -1":           {refuse(frame('R', 0xffffffff, "")), "08006", false},
+		"hangs":                    {hang, "08006", true},
+		"ready in a transaction":   {refuse(append(wire.AppendAuthOK(nil), wire.AppendReadyForQuery(nil, 'T')...)), "08006", false},
+		"parameters without end":   {refuse(append(wire.AppendAuthOK(nil), bytes.Repeat(wire.AppendParameterStatus(nil, "a", "b"), 100_000)...)), "08006", true},
+		"half an AuthenticationOk": {refuse(wire.AppendAuthOK(nil)[:7]), "08006", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			fake := startFake(t)
-			f := startBefore(t, fake, func(o *pgtest.ProxyOptions) { o.Pool.Size = 3 })
+			f := startBefore(t, fake, func(o *pgtest.ProxyOptions) {
+				o.Pool.Size = 3
+				if tt.long {
+					o.Server.ConnectTimeout = 500 * time.Millisecond
+				}
+			})
 			fake.misbehave(tt.login, nil)
 			for range 2 {
 				if got := f.dial(t).start(wire.Version30, "app").answer(); got != "E("+tt.code+" fatal) EOF" {

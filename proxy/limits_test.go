@@ -35,7 +35,7 @@ func TestMaxClients(t *testing.T) {
 func TestIdleTimeouts(t *testing.T) {
 	t.Parallel() // it waits
 	f := startPlain(t, limits(func(l *proxy.Limits) {
-		l.IdleTimeout, l.TransactionIdleTimeout = 500*time.Millisecond, 300*time.Millisecond
+		l.IdleTimeout, l.TransactionIdleTimeout = 3*time.Second, 300*time.Millisecond // the first is longer than four logins take on a busy machine
 	}))
 	idle, inside, failed, busy := f.login(t), f.loginTLS(t), f.login(t), f.login(t)
 	inside.expect("BEGIN", "C(BEGIN) Z(T)")
@@ -43,7 +43,7 @@ func TestIdleTimeouts(t *testing.T) {
 	if got := failed.answer() + " " + failed.answer(); got != "C(BEGIN) Z(T) E(22012) Z(E)" {
 		t.Fatal(got)
 	}
-	busy.query("SELECT 1 FROM pg_sleep(3)")
+	busy.query("SELECT 1 FROM pg_sleep(6)")
 	for name, want := range map[*peer]string{idle: "57P05", inside: "25P03", failed: "25P03"} {
 		if got := name.gone(); got != "E("+want+" fatal) EOF" {
 			t.Errorf("told %s, want %s", got, want)
@@ -123,7 +123,7 @@ func TestStatementMode(t *testing.T) {
 func TestSessionMode(t *testing.T) {
 	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
-		o.Pool.Mode, o.Pool.Size, o.Pool.QueueWait = pool.Session, 1, 3*time.Second // longer than opening a server takes on a busy machine
+		o.Pool.Mode, o.Pool.Size, o.Pool.QueueWait = pool.Session, 1, 5*time.Second // longer than opening a server takes on a busy machine
 	})
 	p := f.login(t)
 	p.expect("CREATE TEMP TABLE mine AS SELECT 7 AS n; SET statement_timeout = '7s'; SELECT pg_advisory_lock(7); LISTEN seven; PREPARE seven AS SELECT 7",

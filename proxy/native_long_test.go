@@ -25,7 +25,7 @@ func TestNativeFirstRequestTakesItsTime(t *testing.T) {
 		a.expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 		a.leave()
 
-		f.options.Limits = proxy.Limits{MaxClients: 100, MaxLogins: 10, LoginTimeout: patience, QueryTimeout: time.Second}
+		f.options.Limits = proxy.Limits{MaxClients: 100, MaxLogins: 10, LoginTimeout: patience, QueryTimeout: 3 * time.Second}
 		f = f.again(t)
 		f.raw(t, "t1").expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 		f.raw(t, "t2").expect("SELECT pg_sleep(60)", "T E(57014) Z(I)")

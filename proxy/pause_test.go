@@ -111,7 +111,7 @@ func TestReplicationInAPause(t *testing.T) {
 func TestLoginTimeoutInAPause(t *testing.T) {
 	t.Parallel() // it waits
 	f := startPlain(t, func(o *pgtest.ProxyOptions) {
-		limits(func(l *proxy.Limits) { l.LoginTimeout = 300 * time.Millisecond })(o)
+		limits(func(l *proxy.Limits) { l.LoginTimeout = 1500 * time.Millisecond })(o)
 		o.Replication = proxy.ReplicationAllow
 	})
 	f.pauses(t, "postgres", true, 0)

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must come; a busy machine is slow.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // prompt bounds what must not wait for anything: less than all that it could wait for, and more than it takes on a busy machine.
 const prompt = 8 * time.Second

@@ -206,7 +206,7 @@ func TestReplicationAtTheEnd(t *testing.T) {
 		o.Database, o.Server, o.Replication = "replication", f.options.Server, proxy.ReplicationAll
 		o.Rules = []auth.Rule{pgtest.JWTRule(t, o.Role, issuer)}
 	})
-	dsn := g.DSN("replication", g.role, issuer.Mint("ann", map[string]any{"exp": time.Now().Add(4 * time.Second).Unix()}), "require")
+	dsn := g.DSN("replication", g.role, issuer.Mint("ann", map[string]any{"exp": time.Now().Add(8 * time.Second).Unix()}), "require")
 	c, err := pgconn.Connect(t.Context(), dsn+" replication=database")
 	if err != nil {
 		t.Fatal(err)

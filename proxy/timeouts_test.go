@@ -20,7 +20,7 @@ func TestQueryTimeout(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			f := startPlain(t, func(o *pgtest.ProxyOptions) {
-				limits(func(l *proxy.Limits) { l.QueryTimeout = 300 * time.Millisecond })(o)
+				limits(func(l *proxy.Limits) { l.QueryTimeout = time.Second })(o)
 				o.Pool.Mode = mode
 			})
 			const slow = "SELECT pg_sleep(100)"
@@ -82,7 +82,7 @@ func (p *peer) failure() wire.ErrorFields {
 // timeout, and a cancel by the client itself is called that.
 func TestQueryTimeoutSparesThePatient(t *testing.T) {
 	t.Parallel()
-	f := startPlain(t, limits(func(l *proxy.Limits) { l.QueryTimeout = 2 * time.Second }))
+	f := startPlain(t, limits(func(l *proxy.Limits) { l.QueryTimeout = 3 * time.Second }))
 	p, q := f.login(t), f.login(t)
 	q.expect("BEGIN", "C(BEGIN) Z(T)")
 	for range 8 {
@@ -105,7 +105,7 @@ func TestQueryTimeoutSparesThePatient(t *testing.T) {
 // TestQueryThatDoesNotEnd: a query that catches its cancel costs its client the connection, and is cancelled once more.
 func TestQueryThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
-	f := startPlain(t, limits(func(l *proxy.Limits) { l.QueryTimeout, l.CancelTimeout = 300*time.Millisecond, 300*time.Millisecond }))
+	f := startPlain(t, limits(func(l *proxy.Limits) { l.QueryTimeout, l.CancelTimeout = 300*time.Millisecond, time.Second }))
 	p := f.login(t)
 	p.query(`DO $$ BEGIN FOR i IN 1..2 LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$`)
 	if got := p.gone(); got != "E(57014 fatal) EOF" {
@@ -130,14 +130,14 @@ func TestQueryTimeoutOfTheGone(t *testing.T) {
 
 func TestTransactionTimeout(t *testing.T) {
 	t.Parallel()
-	f := startPlain(t, limits(func(l *proxy.Limits) { l.TransactionTimeout = 1500 * time.Millisecond }))
+	f := startPlain(t, limits(func(l *proxy.Limits) { l.TransactionTimeout = 2500 * time.Millisecond }))
 	inside, failed, busy, alone, fine := f.login(t), f.loginTLS(t), f.login(t), f.login(t), f.login(t)
 	inside.expect("BEGIN", "C(BEGIN) Z(T)")
 	failed.send(wire.AppendQuery(nil, "BEGIN"), wire.AppendQuery(nil, "SELECT 1/0"))
 	busy.send(wire.AppendQuery(nil, "BEGIN"), wire.AppendQuery(nil, "SELECT 1 FROM pg_sleep(100)"))
 	alone.query("SELECT 1 FROM pg_sleep(100)")
 	for range 6 { // many transactions, one pipeline
-		fine.query("SELECT 1 FROM pg_sleep(0.4)")
+		fine.query("SELECT 1 FROM pg_sleep(0.5)")
 	}
 	for range 6 {
 		if got := fine.answer(); got != "T D(1) C(SELECT 1) Z(I)" {
@@ -180,7 +180,7 @@ func TestQueueNotice(t *testing.T) {
 func TestCancelTimeout(t *testing.T) {
 	t.Parallel()
 	fake := startFake(t)
-	f := startBefore(t, fake, limits(func(l *proxy.Limits) { l.CancelTimeout = 200 * time.Millisecond }))
+	f := startBefore(t, fake, limits(func(l *proxy.Limits) { l.CancelTimeout = 2 * time.Second }))
 	a, b := f.login(t), f.login(t)
 	began, end := make(chan struct{}), make(chan struct{})
 	fake.mu.Lock()

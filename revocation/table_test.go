@@ -82,7 +82,7 @@ func (s *shared) revoke(t *testing.T, r revocation.Request, once *claimpool.Mark
 	return s.table.Revoke(t.Context(), []revocation.Entry{e}, once)
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func soon(t *testing.T, what string, ok func() bool) {
 	t.Helper()
@@ -109,7 +109,7 @@ func TestProxiesShareATable(t *testing.T) {
 				t.Error("and bob is too")
 			}
 		}
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 20*time.Second { // much less than the time after which they ask
 			t.Errorf("it took %v", took)
 		}
 		stop()
@@ -231,8 +231,8 @@ func TestAttackForgedNotification(t *testing.T) {
 		soon(t, "the statistics", func() bool {
 			return admin.QueryRow(t.Context(), calls).Scan(&looks) == nil && looks > 0
 		})
-		if most := int(took/(50*time.Millisecond)) + 10; looks > most {
-			t.Errorf("the table was asked %d times in %v", looks, took)
+		if most := int(time.Since(began)/(50*time.Millisecond)) + 10; looks > most {
+			t.Errorf("the table was asked %d times in %v", looks, time.Since(began))
 		}
 		t.Logf("2000 notifications in %v", took)
 	})

@@ -72,14 +72,20 @@ func (s *stage) serveEnvironment(environ ...string) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var text []byte
+	read := make(chan struct{})
 	go func() {
-		text, _ := io.ReadAll(stderr)
+		defer close(read)
+		text, _ = io.ReadAll(stderr)
 		p.ended <- p.Wait()
+	}()
+	t.Cleanup(func() {
+		p.Process.Kill()
+		<-read
 		if t.Failed() {
 			t.Logf("%s", text)
 		}
-	}()
-	t.Cleanup(func() { p.Process.Kill() })
+	})
 	return p
 }
 

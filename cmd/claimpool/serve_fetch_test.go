@@ -31,7 +31,7 @@ func (s *stage) provide(name string) (provided, string) {
 	s.put(name+".ca", ca)
 	is := provided{p, pgtest.NewIssuer(s.t, p.URL)}
 	is.Publish(is.JWK())
-	return is, fmt.Sprintf("  %s: {discovery: %q, audience: claimpool, fetch: {ca_file: %s.ca, interval: 10s, unknown_kid_interval: 1s}, role: {from: fixed, value: %s}}\n",
+	return is, fmt.Sprintf("  %s: {discovery: %q, audience: claimpool, fetch: {ca_file: %s.ca, interval: 1h, unknown_kid_interval: 1s}, role: {from: fixed, value: %s}}\n",
 		name, p.URL, name, s.role)
 }
 

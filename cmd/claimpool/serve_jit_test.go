@@ -33,7 +33,7 @@ func TestServeJIT(t *testing.T) {
 	s, api := newStage(t), pgtest.StartJITAPI(t)
 	const token = "sbp_0123456789012345678901234567890123456789"
 	api.Answer(token, pgtest.JITGrant(s.role))
-	s.settings["database"] = "    jit: {api_url: \"" + api.URL + "?key=sbp_of_the_proxy\", timeout: 1s}\n"
+	s.settings["database"] = "    jit: {api_url: \"" + api.URL + "?key=sbp_of_the_proxy\", timeout: 30s}\n"
 	s.settings["more"] = "users_file: users"
 	s.put("users", fmt.Appendf(nil, "%q \"correct\"\n", s.role))
 	s.settings["rules"] = fmt.Sprintf("  - {method: scram-sha-256, users: %s, addresses: 127.0.0.1}\n", s.role)

@@ -24,7 +24,7 @@ import (
 	"github.com/claimpool/claimpool/pgtest"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // process is a running "claimpool serve", as an unprivileged user when the test runs as root.
 type process struct {
@@ -173,12 +173,15 @@ func (s *stage) serve(environ ...string) *process {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
+	read := make(chan struct{})
 	go func() {
+		defer close(read)
 		p.read(stderr)
 		p.ended <- p.Wait()
 	}()
 	t.Cleanup(func() {
 		p.Process.Kill()
+		<-read // nothing is said for a test that is over
 		if t.Failed() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
