@@ -66,7 +66,7 @@ func TestHandover(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Conn.Close() })
-		d := &trusted.SQL{Key: p.key, Window: 5 * time.Second}
+		d := &trusted.SQL{Key: p.key, Window: 30 * time.Second}
 		ts := &trusted.Session{PID: conn.PID}
 		greet(t, conn.Conn, d, ts)
 		for _, who := range []string{"alice", "bob", "alice"} {
@@ -99,7 +99,7 @@ func fastpath(t testing.TB, p *prepared, claims string) io.ReadWriter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Conn.Close() })
-	d, ts := &trusted.SQL{Key: p.key, Window: 5 * time.Second}, &trusted.Session{PID: conn.PID}
+	d, ts := &trusted.SQL{Key: p.key, Window: 30 * time.Second}, &trusted.Session{PID: conn.PID}
 	greet(t, conn.Conn, d, ts)
 	handOver(t, conn.Conn, d, ts, claimpool.NewIdentity(claimpool.MethodJWT, "iss", "sub", p.role, []byte(claims), nil, time.Time{}))
 	return conn.Conn

@@ -97,7 +97,7 @@ func (p *prepared) loginWith(t testing.TB, settings ...string) *session {
 }
 
 // seal seals claims for this connection as of now.
-func (s *session) seal(claims string) string { return s.sealAt(claims, 0, 5*time.Second) }
+func (s *session) seal(claims string) string { return s.sealAt(claims, 0, 30*time.Second) }
 
 func (s *session) sealAt(claims string, ago, window time.Duration) string {
 	s.t.Helper()

@@ -45,7 +45,7 @@ func fake(t *testing.T, serve func(net.Conn)) (address string) {
 			}
 			wg.Go(func() {
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
 				serve(conn)
 			})
 		}
@@ -57,7 +57,7 @@ func fake(t *testing.T, serve func(net.Conn)) (address string) {
 func fakeConfig(address string) *server.Config {
 	return &server.Config{
 		Hosts: []string{address}, Database: "d", Role: "r", Password: password("the secret"),
-		TLS: server.TLS{Mode: server.ModeDisable}, ConnectTimeout: 10 * time.Second,
+		TLS: server.TLS{Mode: server.ModeDisable}, ConnectTimeout: 30 * time.Second,
 	}
 }
 
@@ -243,10 +243,10 @@ func TestAttackHostileServer(t *testing.T) {
 		{"the connection is reset at once", func(conn net.Conn) { readStartup(conn); _ = conn.(*net.TCPConn).SetLinger(0) }, nil, "08006", ""},
 		{"the connection ends at once", func(conn net.Conn) { readStartup(conn) }, nil, "08006", "EOF"},
 		{"the connection ends inside of a message", func(conn net.Conn) { readStartup(conn); conn.Write(raw('R', 100, "ab")) }, nil, "08006", "EOF"},
-		{"silence", says(&got, nil), func(cfg *server.Config) { cfg.ConnectTimeout = 50 * time.Millisecond }, "08006", "deadline exceeded"},
+		{"silence", says(&got, nil), func(cfg *server.Config) { cfg.ConnectTimeout = 500 * time.Millisecond }, "08006", "deadline exceeded"},
 		{"half a message, then silence", says(&got, raw('R', 100, "ab")),
-			func(cfg *server.Config) { cfg.ConnectTimeout = 50 * time.Millisecond }, "08006", "deadline exceeded"},
-		{"one byte at a time, for ever", drip, func(cfg *server.Config) { cfg.ConnectTimeout = 100 * time.Millisecond }, "08006", "deadline exceeded"},
+			func(cfg *server.Config) { cfg.ConnectTimeout = 500 * time.Millisecond }, "08006", "deadline exceeded"},
+		{"one byte at a time, for ever", drip, func(cfg *server.Config) { cfg.ConnectTimeout = 500 * time.Millisecond }, "08006", "deadline exceeded"},
 	})
 }
 

@@ -88,7 +88,7 @@ func TestClientsTakeTurns(t *testing.T) {
 
 // The fake server takes every token, so a bad one that is taken must end the run.
 func TestPacedHoldsThatBadTokensAreRefused(t *testing.T) {
-	o := &Options{Addr: fake(t), Workload: "paced", Clients: 1, User: "bench", Database: "bench", Rate: 200, Time: 100 * time.Millisecond, Tokens: []string{"good"}}
+	o := &Options{Addr: fake(t), Workload: "paced", Clients: 1, User: "bench", Database: "bench", Rate: 200, Time: time.Second, Tokens: []string{"good"}}
 	if _, err := Run(o); err == nil {
 		t.Error("it runs without bad tokens")
 	}

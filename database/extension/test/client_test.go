@@ -102,7 +102,7 @@ func (s *server) tryLogin(t testing.TB, user string, settings ...string) (*clien
 		}
 		config.RuntimeParams[settings[i]] = settings[i+1]
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {

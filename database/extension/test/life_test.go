@@ -71,13 +71,13 @@ func TestExpiry(t *testing.T) {
 		s := start(t, inst)
 		c := s.pooled(t)
 		g := c.next("t1")
-		g.flags, g.expires = flagSession, time.Now().Add(500*time.Millisecond).UnixMilli()
+		g.flags, g.expires = flagSession, time.Now().Add(3*time.Second).UnixMilli()
 		c.handOver(g)
 		c.mustExec("begin")
 		if got := c.one("select jwt('tenant')"); got != "t1" {
 			t.Fatal(got)
 		}
-		r := c.exec("do $$ begin perform pg_sleep(0.7); perform jwt('tenant'); end $$") // now() stands still here
+		r := c.exec("do $$ begin perform pg_sleep(3.2); perform jwt('tenant'); end $$") // now() stands still here
 		if r.code() != "28000" {
 			t.Errorf("read after the expiry, in an old transaction: %s", describe(r))
 		}

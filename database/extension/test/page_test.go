@@ -234,7 +234,7 @@ var placeholder = regexp.MustCompile(`eyJ…(\w+)`)
 
 // real puts real keys and tokens in the place of the page's.
 func (p *story) real(text string) string {
-	p.tokens["short"] = p.token(`"tenant":"acme"`, time.Second)
+	p.tokens["short"] = p.token(`"tenant":"acme"`, 3500*time.Millisecond)
 	text = strings.ReplaceAll(text, `"x": "…"`, `"x": "`+b64(p.key.Public().(ed25519.PublicKey))+`"`)
 	return placeholder.ReplaceAllStringFunc(text, func(name string) string {
 		token := p.tokens[strings.TrimPrefix(name, "eyJ…")]
