@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,6 +69,8 @@ type ProxyOptions struct {
 	Audit       claimpool.Auditor // nil: nothing is recorded
 
 	AuditTransactions int // see proxy.Options
+
+	Kernel int // bytes that the kernel keeps for the proxy, of each client and for it, about; 0: as it likes
 
 	Console *proxy.Console // nil: there is none
 }
@@ -172,7 +175,7 @@ func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := o.listen(t)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +204,22 @@ func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 		}
 	})
 	return p
+}
+
+// listen opens the proxy's port. Connections inherit the sizes of its buffers (tcp(7)).
+func (o ProxyOptions) listen(t testing.TB) (net.Listener, error) {
+	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if o.Kernel == 0 {
+			return nil
+		}
+		controlled := c.Control(func(fd uintptr) {
+			for _, which := range []int{syscall.SO_SNDBUF, syscall.SO_RCVBUF} {
+				err = errors.Join(err, syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, which, o.Kernel))
+			}
+		})
+		return errors.Join(err, controlled)
+	}}
+	return small.Listen(t.Context(), "tcp", "127.0.0.1:0")
 }
 
 // Address is where the proxy listens.

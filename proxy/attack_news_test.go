@@ -34,6 +34,7 @@ func newsBehindAQuestion(t *testing.T) bool {
 	left = wire.AppendReadyForQuery(left, 'I')
 	body := "\x00\x00\x00\x01c\x00" + strings.Repeat("x", 7900) + "\x00"
 	news := frame('A', uint32(4+len(body)), body)
+	many := bytes.Repeat(news, 1<<20/len(news)) // made now: the question's time runs when they are sent
 	fake := startFake(t)
 	floods := false
 	fake.misbehave(nil, func(c net.Conn, sql string) bool {
@@ -44,7 +45,11 @@ func newsBehindAQuestion(t *testing.T) bool {
 		case !strings.HasPrefix(sql, "SELECT pg_catalog.concat_ws"):
 			return false
 		case floods:
-			c.Write(bytes.Repeat(news, flood/len(news)))
+			for range flood >> 20 {
+				if _, err := c.Write(many); err != nil {
+					break
+				}
+			}
 		}
 		c.Write(left)
 		return true

@@ -124,11 +124,27 @@ func (c *client) tellNews(news []byte) {
 		return
 	}
 	hears := c.hearing(c.pool.pool.Config().Mode == pool.Session)
-	for m, rest := message(news); m != nil; m, rest = message(rest) {
+	passes := func(m []byte) bool {
 		channel, ok := relay.NotifiedOn(m[wire.HeaderLen:])
-		if hears == nil && c.pool.pool.Config().Mode == pool.Session || hears != nil && ok && (*hears)(channel) {
-			c.conn.Write(m)
+		return hears == nil && c.pool.pool.Config().Mode == pool.Session || hears != nil && ok && (*hears)(channel)
+	}
+	run := 0 // bytes in front of rest that pass: they are written at once, as each write moves all that waits already
+	m, rest := message(news)
+	for ; m != nil; m, rest = message(rest) {
+		if passes(m) {
+			run += len(m)
+			continue
 		}
+		c.tell(news, len(m)+len(rest), run)
+		run = 0
+	}
+	c.tell(news, len(rest), run)
+}
+
+// tell writes the n bytes of news in front of the last ones.
+func (c *client) tell(news []byte, last, n int) {
+	if end := len(news) - last; n > 0 {
+		c.conn.Write(news[end-n : end])
 	}
 }
 
