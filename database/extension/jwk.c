@@ -106,6 +106,35 @@ read_der(const char *text, bool private_key)
 	return key;
 }
 
+/*
+ * OpenSSL computes with what a private key says, whatever it says: with numbers
+ * of 100,000 bits for minutes, in which nobody can stop it.
+ */
+static bool
+has_small_numbers(const EVP_PKEY *key)
+{
+	static const char *const names[] = {OSSL_PKEY_PARAM_RSA_D,
+		OSSL_PKEY_PARAM_RSA_FACTOR1, OSSL_PKEY_PARAM_RSA_FACTOR2,
+		OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2,
+	OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+	BIGNUM	   *number = NULL;
+	bool		ok = true;
+
+	if (EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
+		return true;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (EVP_PKEY_get_bn_param(key, names[i], &number) == 1)
+			ok = ok && BN_num_bits(number) <= EVP_PKEY_get_bits(key);
+		BN_clear_free(number);
+		number = NULL;
+	}
+	/* a third prime: nobody has such keys */
+	ok = ok && EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_FACTOR3, &number) != 1;
+	BN_clear_free(number);
+	return ok;
+}
+
 static bool
 read_key(const char *text, bool private_key, CpKey *key)
 {
@@ -114,6 +143,8 @@ read_key(const char *text, bool private_key, CpKey *key)
 		return false;
 	key->pkey = strncmp(text, "-----BEGIN ", 11) == 0 ?
 		read_pem(text, private_key) : read_der(text, private_key);
+	if (private_key && key->pkey != NULL && !has_small_numbers(key->pkey))
+		cp_key_free(key);
 	ERR_clear_error();
 	return key->pkey != NULL;
 }

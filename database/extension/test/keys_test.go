@@ -5,9 +5,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
@@ -118,6 +121,58 @@ func TestAttackLongKey(t *testing.T) {
 		for _, row := range [][]any{{first + blocks(2000), "''"}, {"''", first + blocks(2000)}} {
 			if r := c.exec(fmt.Sprintf(sign, row...)); r.code() != "22023" {
 				t.Errorf("%v: %s", row, describe(r))
+			}
+		}
+	})
+}
+
+// TestAttackHugeNumbers: the attacker signs with an RSA key of his own, whose modulus has 2,048 bits and whose exponents have 100,000. OpenSSL would
+// compute for seconds, with greater ones for minutes, and nobody could cancel the statement, nor stop the server.
+//
+// Must: Such a key is not read.
+// Dialects: native
+// Not sql: it has no such functions
+func TestAttackHugeNumbers(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		c := start(t, inst).login(t, "plain")
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key.Precompute()
+		sign := func(number int, value *big.Int) reply {
+			numbers := []*big.Int{key.N, big.NewInt(int64(key.E)), key.D, key.Primes[0], key.Primes[1], key.Precomputed.Dp, key.Precomputed.Dq, key.Precomputed.Qinv}
+			if value != nil {
+				numbers[number] = value
+			}
+			der, err := asn1.Marshal(struct {
+				Version int
+				Numbers []*big.Int
+			}{0, numbers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var flat struct {
+				Version int
+				Numbers asn1.RawValue
+			}
+			if _, err := asn1.Unmarshal(der, &flat); err != nil {
+				t.Fatal(err)
+			}
+			der, err = asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: append([]byte{2, 1, 0}, flat.Numbers.Bytes...)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.exec(`select jwt_sign('RS256', '` + b64(der) + `', '{"alg":"RS256"}', '{}')`)
+		}
+		if r := sign(0, nil); r.code() != "" {
+			t.Errorf("the key itself: %s", describe(r))
+		}
+		huge := new(big.Int).Lsh(big.NewInt(3), 100_000)
+		huge.SetBit(huge, 0, 1)
+		for number := 2; number < 8; number++ {
+			if r := sign(number, huge); r.code() != "22023" {
+				t.Errorf("number %d: %s", number, describe(r))
 			}
 		}
 	})
