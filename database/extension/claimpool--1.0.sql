@@ -89,3 +89,20 @@ CREATE VIEW claimpool.identities AS
     SELECT c.pid, a.datname, a.usename, c.identity, c.scope, c.since, c.expires, c.hand_overs
     FROM claimpool.contexts() c JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) c.pid;
 GRANT SELECT ON claimpool.identities TO pg_read_all_stats;
+
+-- What default privileges (ALTER DEFAULT PRIVILEGES) have given to others of what is not for everybody.
+
+DO $block$
+DECLARE
+    taken text;
+BEGIN
+    FOR taken IN
+        SELECT pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %I', p.oid::pg_catalog.regprocedure, r.rolname)
+        FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) a JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.grantee
+        WHERE p.oid OPERATOR(pg_catalog.=) ANY (ARRAY['jwt_unseal()'::pg_catalog.regprocedure, 'claimpool.contexts()'::pg_catalog.regprocedure])
+            AND a.grantee OPERATOR(pg_catalog.<>) p.proowner AND r.rolname OPERATOR(pg_catalog.<>) 'pg_read_all_stats'
+    LOOP
+        EXECUTE taken;
+    END LOOP;
+END
+$block$;

@@ -255,3 +255,31 @@ func TestMisspeltRule(t *testing.T) {
 		}
 	})
 }
+
+// TestAttackDefaultPrivileges: the extension is made in a database where whatever is made there is granted to everybody, as some frameworks have
+// it. The attacker takes the seal off his context, and looks who else is there.
+//
+// Must: Both are granted to nobody by accident.
+// Dialects: native
+// Not sql: its objects are made by a role of its own, which has no default privileges
+func TestAttackDefaultPrivileges(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		postgres := s.login(t, "postgres")
+		postgres.mustExec("create database granted")
+		defer func() { postgres.mustExec("drop database granted with (force)") }()
+		admin := s.login(t, "postgres", "database", "granted")
+		admin.mustExec(`alter default privileges grant all on functions to plain, public; alter default privileges grant all on tables to plain, public;
+			alter default privileges in schema public grant all on functions to plain`)
+		admin.mustExec(extensionScript(t, inst.Major))
+		c := s.login(t, "plain", "database", "granted")
+		for _, sql := range []string{"select jwt_unseal()", "select * from claimpool.contexts()", "table claimpool.identities"} {
+			if r := c.exec(sql); r.code() != "42501" {
+				t.Errorf("%s: %s", sql, describe(r))
+			}
+		}
+		admin.mustExec("grant pg_read_all_stats to plain")
+		defer postgres.mustExec("revoke pg_read_all_stats from plain")
+		c.mustExec("table claimpool.identities")
+	})
+}
