@@ -43,7 +43,7 @@ define_settings(void)
 							 &cp_sandbox, false, PGC_SUSET, 0, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("claimpool.keep_interpreters",
-							 "Hands a connection over although PL/Perl, PL/Python or PL/Tcl was used on it.",
+							 "Hands a connection over although PL/Perl, PL/Python, PL/Tcl or the like was used on it.",
 							 "Their session data is then seen by the next identity.",
 							 &cp_keep_interpreters, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
 

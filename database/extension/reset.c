@@ -12,7 +12,12 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
 #include "commands/async.h"
 #include "commands/discard.h"
 #include "commands/prepare.h"
@@ -20,11 +25,13 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/lock.h"
+#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/plancache.h"
 #include "utils/portal.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 
 /*
@@ -42,6 +49,7 @@ static const char *const functions[LIBRARIES] = {
 };
 
 static PGFunction loaded[LIBRARIES];
+static bool other_language = false; /* one of this database, PL/v8 or the like, is loaded */
 
 /*
  * Has nothing been loaded since this was asked last?  What is loaded goes to the
@@ -72,6 +80,43 @@ nothing_new_loaded(void)
 	return false;
 }
 
+/* Is this a language that is loaded, and of which we know no better? */
+static bool
+is_loaded(Oid handler)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(handler));
+	Datum		source;
+	bool		isnull;
+	bool		found = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;			/* none: internal, C, SQL */
+	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
+	if (!isnull)
+	{
+		char	   *name = TextDatumGetCString(source);
+
+		found = strcmp(name, "plpgsql_call_handler") != 0 && dlsym(RTLD_DEFAULT, name) != NULL;
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+static bool
+find_languages(void)
+{
+	Relation	languages = table_open(LanguageRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(languages, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = is_loaded(((Form_pg_language) GETSTRUCT(tuple))->lanplcallfoid) || found;
+	systable_endscan(scan);
+	table_close(languages, AccessShareLock);
+	return found;
+}
+
 /*
  * PostgreSQL loads libraries with RTLD_GLOBAL, so what is loaded is found.  To
  * look for what is not there takes microseconds, so it is done again only after
@@ -84,6 +129,7 @@ find_libraries(void)
 		return;
 	for (int i = 0; i < LIBRARIES; i++)
 		loaded[i] = (PGFunction) dlsym(RTLD_DEFAULT, functions[i]);
+	other_language = find_languages();
 }
 
 /* Calls a function of another extension that does not look at its FmgrInfo. */
@@ -113,7 +159,7 @@ refuse_libraries(void)
 	find_libraries();
 	if (loaded[DBLINK])
 		reason = "dblink was used";
-	else if (!cp_keep_interpreters && (loaded[PLPERL] || loaded[PLPYTHON] || loaded[PLTCL]))
+	else if (!cp_keep_interpreters && (loaded[PLPERL] || loaded[PLPYTHON] || loaded[PLTCL] || other_language))
 		reason = "a procedural language with session data was used";
 	if (reason != NULL)
 		ereport(FATAL,

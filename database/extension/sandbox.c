@@ -90,6 +90,23 @@ resets_role(const VariableSetStmt *statement)
 		 pg_strcasecmp(statement->name, "session_authorization") == 0);
 }
 
+/*
+ * A function with SECURITY DEFINER, an index and a partition's bounds run as
+ * their owner: whoever can give them away is that role, too.
+ */
+static bool
+changes_owner(const AlterTableStmt *statement)
+{
+	ListCell   *cell;
+
+	foreach(cell, statement->cmds)
+	{
+		if (((const AlterTableCmd *) lfirst(cell))->subtype == AT_ChangeOwner)
+			return true;
+	}
+	return false;
+}
+
 /* What is wrong with a utility command; NULL for nothing. */
 static const char *
 objection(const Node *statement)
@@ -119,6 +136,13 @@ objection(const Node *statement)
 			return "LISTEN";
 		case T_LoadStmt:
 			return "LOAD";
+		case T_AlterOwnerStmt:
+		case T_ReassignOwnedStmt:
+			return "a change of owner";
+		case T_AlterTableStmt:
+			return changes_owner((const AlterTableStmt *) statement) ? "a change of owner" : NULL;
+		case T_CreateSchemaStmt:
+			return ((const CreateSchemaStmt *) statement)->authrole != NULL ? "CREATE SCHEMA AUTHORIZATION" : NULL;
 		default:
 			return NULL;
 	}

@@ -163,7 +163,7 @@ func TestAttackPinnedRole(t *testing.T) {
 	})
 }
 
-// TestAttackLibraryState: connections of dblink and variables of PL/Perl outlive DISCARD ALL.
+// TestAttackLibraryState: connections of dblink and variables of PL/Perl, and of languages that nobody has listed, outlive DISCARD ALL.
 //
 // Must: Who used them is the last one on that connection; postgres_fdw can be told to close its own.
 // Dialects: native
@@ -173,7 +173,8 @@ func TestAttackLibraryState(t *testing.T) {
 		s := start(t, inst)
 		admin := s.login(t, "postgres")
 		defer admin.mustExec("alter role pool reset session_preload_libraries; drop function if exists public.of_library()")
-		for _, function := range []string{"dblink_connect", "plperl_call_handler", "plpython3_call_handler", "pltcl_call_handler", "postgres_fdw_disconnect_all"} {
+		defer admin.mustExec("drop function if exists other_call_handler() cascade")
+		for _, function := range []string{"other_call_handler", "dblink_connect", "plperl_call_handler", "plpython3_call_handler", "pltcl_call_handler", "postgres_fdw_disconnect_all"} {
 			library := stub(t, inst.Major, function)
 			told := func(how string, r reply) {
 				t.Helper()
@@ -186,6 +187,9 @@ func TestAttackLibraryState(t *testing.T) {
 				}
 			}
 			admin.mustExec("alter role pool reset session_preload_libraries")
+			if function == "other_call_handler" { // of a language that only the catalog knows
+				admin.mustExec(fmt.Sprintf("create function other_call_handler() returns language_handler language c as '%s'; create language other handler other_call_handler", library))
+			}
 			admin.mustExec(fmt.Sprintf("create or replace function public.of_library() returns bool language c as '%s', '%s'", library, function))
 			late := s.pooled(t)
 			late.become("t1")

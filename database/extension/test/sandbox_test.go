@@ -2,6 +2,7 @@ package extension_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,36 @@ func TestAttackAroundTheSandbox(t *testing.T) {
 		}
 		if r := neighbour.exec("select 1"); r.dead {
 			t.Errorf("the neighbour: %s", describe(r))
+		}
+	})
+}
+
+// TestAttackGiveAway: the attacker is a member of another role, whose rights it does not inherit, and his connection is pinned to none. He may not
+// become that role, so he makes something that runs as its owner, and gives it away.
+//
+// Must: He cannot.
+// Dialects: native
+// Not sql: only an extension can refuse statements
+func TestAttackGiveAway(t *testing.T) {
+	eachVersion(t, func(t *testing.T, inst cluster.Installation) {
+		s := start(t, inst)
+		admin := s.login(t, "postgres")
+		admin.mustExec(`drop role if exists giver; create role giver login noinherit password 'giver'; alter role giver set claimpool.sandbox = on;
+			grant plain to giver; grant create on database postgres to giver; create schema given; grant all on schema given to giver, plain`)
+		defer admin.mustExec("drop schema given cascade; drop owned by giver")
+		c := s.login(t, "giver")
+		c.mustExec("create function given.who() returns text language sql security definer as 'select current_user::text'; create table given.rows (i int); create view given.view as select 1")
+		for _, sql := range []string{
+			"alter function given.who() owner to plain", "alter routine given.who() owner to plain", "alter table given.rows owner to plain", "alter table only given.rows set (fillfactor = 90), owner to plain",
+			"alter view given.view owner to plain", "do $$ begin alter function given.who() owner to plain; end $$", "reassign owned by giver to plain",
+			"create schema given_too authorization plain", "create schema authorization plain create table rows (i int)",
+		} {
+			if r := c.exec(sql); r.code() != "42501" || !strings.Contains(describe(r), "not allowed on a shared connection") {
+				t.Errorf("%s: %s", sql, describe(r))
+			}
+		}
+		if got := c.one("select given.who()"); got != "giver" {
+			t.Errorf("he is %s", got)
 		}
 	})
 }
