@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"log/slog"
-	"regexp"
 	"strings"
 	"time"
 
@@ -113,15 +112,10 @@ func newLine(e *claimpool.Event, at time.Time) line {
 	return l
 }
 
-// jwt is what looks like a token in compact form (RFC 7515, section 7.1; RFC 7516, section 7.1): its first part is JSON in base64url.
-var jwt = regexp.MustCompile(`eyJ[\w-]+(\.[\w-]*)+`)
-
 // cut gives the beginning of a long text, apart from the rest. A token that somebody has sent in the wrong place, such as the user name,
 // is not for everybody who reads the stream.
 func cut(s string, limit int) string {
-	if strings.Contains(s, "eyJ") {
-		s = jwt.ReplaceAllString(s, claimpool.Secret(nil).String())
-	}
+	s = claimpool.WithoutTokens(s)
 	if len(s) <= limit {
 		return s
 	}

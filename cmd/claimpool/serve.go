@@ -67,11 +67,23 @@ func serve(env *environment, path string, cfg *config.Config) error {
 // newLogger makes the log; level can be changed later.
 func newLogger(w io.Writer, cfg config.Log, level *slog.LevelVar) *slog.Logger {
 	setLevel(level, cfg.Level)
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTokens}
 	if cfg.Format == "json" {
 		return slog.New(slog.NewJSONHandler(inert{w}, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// withoutTokens takes tokens out of what is logged, names that clients have chosen among it.
+func withoutTokens(_ []string, a slog.Attr) slog.Attr {
+	text, ok := a.Value.Any().(string)
+	if err, is := a.Value.Any().(error); is {
+		text, ok = err.Error(), true
+	}
+	if ok {
+		a.Value = slog.StringValue(claimpool.WithoutTokens(text))
+	}
+	return a
 }
 
 // inert writes lines of JSON that nobody's terminal obeys. slog's lines of text quote what does not print by themselves.

@@ -2,6 +2,8 @@ package claimpool
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -41,4 +43,16 @@ func Inert(line []byte) []byte {
 		return line
 	}
 	return out
+}
+
+// jwt is what looks like a token in compact form (RFC 7515, section 7.1; RFC 7516, section 7.1): its first part is JSON in base64url.
+var jwt = regexp.MustCompile(`eyJ[\w-]+(\.[\w-]*)+`)
+
+// WithoutTokens takes tokens out of a text for people: somebody may have sent one in the wrong place, such as the user name, and it may still
+// be good.
+func WithoutTokens(text string) string {
+	if !strings.Contains(text, "eyJ") {
+		return text
+	}
+	return jwt.ReplaceAllString(text, Secret(nil).String())
 }
