@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -119,22 +118,6 @@ func record(audit claimpool.Auditor, kind claimpool.EventKind, r *http.Request, 
 
 // maxShown bounds what a stranger can put into the audit stream.
 const maxShown = 100
-
-// readJSON reads a body that must be one JSON object with known fields.
-func readJSON(r *http.Request, to any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return errors.New("the Content-Type must be application/json")
-	}
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(to); err != nil {
-		return errors.New("the body is not the JSON object that is expected")
-	}
-	if d.More() {
-		return errors.New("the body holds more than one JSON object")
-	}
-	return nil
-}
 
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -173,6 +173,11 @@ func TestAttackEndpointBodies(t *testing.T) {
 		"two things":        {kind, `{"issuer": "i", "sub": "ann", "jti": "j"}`},
 		"nothing":           {kind, `{}`},
 		"a time of no kind": {kind, `{"issuer": "i", "sub": "ann", "before": "tomorrow"}`},
+		"a name twice":      {kind, `{"issuer": "i", "sub": "ann", "sub": "bob"}`},
+		"another spelling":  {kind, `{"issuer": "i", "SUB": "ann"}`},
+		"twice, by case":    {kind, `{"issuer": "i", "sub": "ann", "Sub": "bob"}`},
+		"twice, escaped":    {kind, `{"issuer": "i", "sub": "ann", "s\u0075b": "bob"}`},
+		"null":              {kind, `null`},
 		"a long body":       {kind, `{"issuer": "i", "sub": "` + strings.Repeat("a", 1<<20) + `"}`},
 	} {
 		status, text, _ := ask(t, "POST", url, test.body, "Authorization", token, "Content-Type", test.kind)

@@ -36,6 +36,9 @@ func (k *checker) listen() {
 		if strings.HasPrefix(l.Address, "unix:") && len(l.ProxyProtocol) > 0 {
 			k.wrong(key+".proxy_protocol", "is for addresses of the network, not for unix sockets", "Remove it.")
 		}
+		if slices.ContainsFunc(l.ProxyProtocol, func(p netip.Prefix) bool { return p.Bits() == 0 }) {
+			k.warn(key+".proxy_protocol", "believes everybody who says whose connection it is", "Name the addresses of the load balancers.")
+		}
 		if l.TLS != k.c.TLS {
 			k.certificate(key+".tls", l.TLS)
 		}

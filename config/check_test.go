@@ -89,6 +89,7 @@ func TestCheck(t *testing.T) {
 	for _, tc := range []struct{ name, part, text, want string }{
 		{"no rules", "rules", "", "c.yaml: rules: there are no rules, so nobody can log in. As in: rules: [{method: jwt}]"},
 		{"no databases", "databases", "", "c.yaml: databases: there are no databases"},
+		{"balancers everywhere", "listen", "{address: ':6432', proxy_protocol: [0.0.0.0/0]}", "listen[0].proxy_protocol: believes everybody who says whose connection it is"},
 		{"no listener", "listen", "[]", "c.yaml:1:1: listen: there is no address to listen on"},
 		{"a listener without a port", "listen", "localhost", `c.yaml:1:9: listen[0].address: cannot understand the address "localhost". Write`},
 		{"a listener with a named port", "listen", "'localhost:pg'", `the port must be a number up to 65535, not "pg"`},

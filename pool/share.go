@@ -25,6 +25,9 @@ func (p *Pool) share(key claimpool.Key) *share {
 	return h
 }
 
+// Share is the part of the pool that an identity has, alone or with others.
+func (e *Entry) Share() claimpool.Key { return e.share.key }
+
 // settle brings the books up to date when a share has more or fewer servers or tickets than before: it has a turn while it
 // has a demand.
 func (p *Pool) settle(h *share) {

@@ -114,7 +114,7 @@ func (l *listener) opened(o *opened, err error) {
 func (l *listener) add(name string, c *client) (known bool, err error) {
 	ch := l.channels[name]
 	if ch == nil {
-		ch = &channel{clients: map[*client]struct{}{}, part: c.identity.Share(l.pool.db.ShareBy)}
+		ch = &channel{clients: map[*client]struct{}{}, part: c.entry.Share()}
 		if !l.parts.take(ch.part, maxListened) {
 			return false, errTooManyChannels
 		}
