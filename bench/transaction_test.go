@@ -124,7 +124,7 @@ func exchange(tb testing.TB, client, server net.Conn, request []byte, forwarded 
 
 // startEngine gives the ends of the client and of the server.
 func startEngine(tb testing.TB) (client, server net.Conn) {
-	l, err := loop.New()
+	l, err := loop.New(loop.Auto)
 	if err != nil {
 		tb.Fatal(err)
 	}

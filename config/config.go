@@ -97,6 +97,10 @@ type Config struct {
 	// The number of event loops, that is, of processor cores that move bytes. 0 chooses by the number of cores.
 	Loops int `yaml:"loops" reload:"no" bounds:"0..256"`
 
+	// How event loops talk to the kernel. io_uring takes less processor time; it is known to work on Linux 6.18, older ones lack
+	// something that it needs, and containers often forbid it. auto tries it, and takes epoll where it does not work; the log says which.
+	Poller string `yaml:"poller" values:"auto|io_uring|epoll" reload:"no"`
+
 	file string              // where it was read from; empty when it was made in memory
 	at   map[string]position // where each key stood in the file, for messages
 }

@@ -27,6 +27,7 @@ func Default() *Config {
 		Throttle:      Throttle{Failures: 20, Window: time.Minute},
 		Log:           Log{Format: "text", Level: "info"},
 		WatchInterval: 5 * time.Second,
+		Poller:        "auto",
 	}
 }
 

@@ -57,6 +57,7 @@ type Conn struct {
 	in      []byte     // read, not yet used by the handler
 	out     []byte     // written, not yet taken by the kernel
 	sent    int        // how much of out the kernel has taken
+	arrival            // what the poller reads by itself
 	failed  error      // the reading side is over
 	fd      int
 	gen     uint32 // tells this connection from an earlier one with the same descriptor
@@ -71,6 +72,10 @@ type Conn struct {
 	more    bool // crypto/tls may hold bytes: there need not be an event before the next read
 	blocked bool // the kernel took less than all; Drained is due
 	gather  bool // out may wait for more
+	isDue   bool // in loop.due
+	short   bool // the kernel took less than all that was due
+	waiting bool // the poller will say when it takes more
+	watched bool // the poller will say when the peer of a paused connection has closed
 }
 
 // Add gives a connected socket to the loop. fd must belong to the caller (see Detach); from now on it is the loop's to
@@ -156,6 +161,7 @@ func (c *Conn) event(what happening) {
 	switch {
 	case c.closed:
 	case c.paused:
+		c.loop.poller.paused(c)
 		if what&hangup != 0 {
 			c.handler.Hangup()
 		}
@@ -170,6 +176,7 @@ func (c *Conn) serve() {
 		c.paused = false // learn what the peer said before it stopped listening, and end
 	}
 	if c.paused {
+		c.loop.poller.paused(c)
 		return
 	}
 	c.serving = true
@@ -213,6 +220,7 @@ func (c *Conn) turn() (more bool) {
 	}
 	switch {
 	case c.paused:
+		c.loop.poller.paused(c)
 		if c.flags&hangup != 0 {
 			c.handler.Hangup() // the event came before the pause, and there will be no other
 		}
@@ -242,6 +250,9 @@ func (c *Conn) readRaw(b []byte) int {
 	if c.flags&readable == 0 || c.failed != nil {
 		return 0
 	}
+	if n, ok := c.takeArrived(b); ok {
+		return n
+	}
 	for {
 		n, errno := read(c.fd, b)
 		switch errno {
@@ -249,16 +260,22 @@ func (c *Conn) readRaw(b []byte) int {
 			if n == 0 {
 				c.failed = io.EOF
 				c.flags &^= readable
-			} else if n < len(b) && c.flags&hangup == 0 {
-				c.flags &^= readable
+				return 0
 			}
-			return max(n, 0)
+			c.bulk = n >= muchSize
+			if n < len(b) && c.flags&hangup == 0 {
+				c.flags &^= readable
+				c.loop.poller.quiet(c)
+			}
+			return n
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
 			c.flags &^= readable
 			if c.broken {
 				c.failed = errClosed
+			} else {
+				c.loop.poller.quiet(c)
 			}
 			return 0
 		default:
@@ -281,15 +298,17 @@ func (c *Conn) Close() {
 	if c.closed {
 		return
 	}
+	c.settle()
 	if c.tls != nil && !c.broken && len(c.out) == 0 {
 		c.tls.conn.CloseWrite() // close_notify, if the kernel takes it
+		c.settle()
 	}
 	l := c.loop
 	c.closed = true
 	l.poller.remove(c)
 	l.conns[c.fd] = nil
 	l.count--
-	unix.Close(c.fd)
+	c.dropArrived()
 	l.buffers.put(c.in)
 	l.buffers.put(c.out)
 	c.in, c.out = nil, nil
@@ -332,6 +351,7 @@ func (f *finisher) Data(b []byte) int { return len(b) }
 func (f *finisher) Drained() {
 	if f.c.tls != nil {
 		f.c.tls.conn.CloseWrite()
+		f.c.settle()
 	}
 	unix.Shutdown(f.c.fd, unix.SHUT_WR)
 }

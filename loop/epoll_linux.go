@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller is epoll, edge-triggered: a connection is registered once, with all that it will ever wait for, and no event
+// epoll is a poller: edge-triggered, so that a connection is registered once, with all that it will ever wait for, and no event
 // costs a second system call.
-type poller struct {
+type epoll struct {
 	epfd   int
 	wakefd int
 	events [maxEvents]unix.EpollEvent
@@ -20,50 +20,54 @@ type poller struct {
 
 const epollInterest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | 1<<31 // EPOLLET
 
-func newPoller() (poller, error) {
+func newEpoll() (*epoll, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return poller{}, err
+		return nil, err
 	}
 	wakefd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		unix.Close(epfd)
-		return poller{}, err
+		return nil, err
 	}
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}
 	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); err != nil {
 		unix.Close(epfd)
 		unix.Close(wakefd)
-		return poller{}, err
+		return nil, err
 	}
-	return poller{epfd: epfd, wakefd: wakefd}, nil
+	return &epoll{epfd: epfd, wakefd: wakefd}, nil
 }
 
-func (p *poller) add(c *Conn) error {
+func (p *epoll) add(c *Conn) error {
 	// Fd and Pad are the 64 bits that the kernel hands back: the descriptor and which connection it was then.
 	ev := unix.EpollEvent{Events: epollInterest, Fd: int32(c.fd), Pad: int32(c.gen)}
 	return unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, c.fd, &ev)
 }
 
-// remove does nothing: closing the last descriptor of a socket takes it out of epoll.
-func (p *poller) remove(*Conn) {}
+// remove closes: that takes the socket out of epoll.
+func (p *epoll) remove(c *Conn) { unix.Close(c.fd) }
 
-// poll asks without waiting, by a raw system call: it returns at once, so the scheduler need not know.
-func (p *poller) poll(*Loop) int { return p.raw(0) }
+func (p *epoll) enable() error { return nil }
 
-// wait blocks. The first moments are a raw system call, which is all that a busy loop needs: a wait that the scheduler
+func (p *epoll) quiet(*Conn)   {}
+func (p *epoll) paused(*Conn)  {}
+func (p *epoll) blocked(*Conn) {}
+func (p *epoll) broken(*Conn)  {}
+
+// poll waits. The first moments are a raw system call, which is all that a busy loop needs: a wait that the scheduler
 // knows of costs it a look from sysmon, 1,200 times per second and a twentieth of our time. The collector's stop-the-world
 // interrupts the raw call by a signal, or waits rawWait for it. After that the wait is one that the scheduler knows of,
 // and may last.
-func (p *poller) wait(_ *Loop, d time.Duration) int {
+func (p *epoll) poll(d time.Duration) int {
 	ms := -1
 	if d >= 0 {
 		ms = int((d + time.Millisecond - 1) / time.Millisecond)
 	}
-	if 0 <= ms && ms <= rawWait {
+	if 0 <= d && d <= rawWait {
 		return p.raw(ms)
 	}
-	if n := p.raw(rawWait); n > 0 {
+	if n := p.raw(int(rawWait / time.Millisecond)); n > 0 {
 		return n
 	}
 	n, err := unix.EpollWait(p.epfd, p.events[:], ms)
@@ -73,10 +77,9 @@ func (p *poller) wait(_ *Loop, d time.Duration) int {
 	return n
 }
 
-// rawWait is in milliseconds.
-const rawWait = 2
+const rawWait = 2 * time.Millisecond
 
-func (p *poller) raw(ms int) int {
+func (p *epoll) raw(ms int) int {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.epfd),
 		uintptr(unsafe.Pointer(&p.events[0])), maxEvents, uintptr(ms), 0, 0)
 	if errno != 0 {
@@ -85,7 +88,7 @@ func (p *poller) raw(ms int) int {
 	return int(n)
 }
 
-func (p *poller) event(i int) (fd int, gen uint32, what happening) {
+func (p *epoll) event(i int) (fd int, gen uint32, what happening) {
 	ev := &p.events[i]
 	if ev.Fd < 0 {
 		var drain [8]byte
@@ -104,12 +107,12 @@ func (p *poller) event(i int) (fd int, gen uint32, what happening) {
 	return int(ev.Fd), uint32(ev.Pad), what
 }
 
-func (p *poller) wake() {
+func (p *epoll) wake() {
 	one := [8]byte{1}
 	unix.Write(p.wakefd, one[:])
 }
 
-func (p *poller) close() {
+func (p *epoll) close() {
 	unix.Close(p.epfd)
 	unix.Close(p.wakefd)
 }

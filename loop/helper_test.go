@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,7 +19,37 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// engine is the kind of loop that the tests run on.
+var engine = Auto
+
+// kindsHere are the kinds that work here.
+func kindsHere() (kinds []Kind) {
+	for _, kind := range []Kind{IOUring, Epoll} {
+		if l, err := New(kind); err == nil {
+			l.Post(l.Stop)
+			l.Run()
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(kinds) == 0 {
+		return []Kind{Auto}
+	}
+	return kinds
+}
+
+// TestMain runs the tests once for each kind of loop.
+func TestMain(m *testing.M) {
+	code := 0
+	for _, engine = range kindsHere() {
+		fmt.Println("kind of loop:", engine)
+		code = max(code, m.Run())
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // tellsPaused says that a paused connection hears at once when its peer closes: poll(2) cannot tell in all cases.
 var tellsPaused = true
@@ -68,7 +100,7 @@ func start(t testing.TB) *Loop {
 // startAndStop is start with a way to end the loop before.
 func startAndStop(t testing.TB) (l *Loop, stop func()) {
 	t.Helper()
-	l, err := New()
+	l, err := New(engine)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ package loop
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -26,10 +27,15 @@ const (
 // Loop is one event loop. Make it with New, run it with Run in a goroutine of its own.
 type Loop struct {
 	poller  poller
+	kind    Kind
+	why     string
 	conns   []*Conn // by file descriptor
 	count   int     // connections alive
 	ready   []*Conn // connections that have something to do without an event from the kernel
 	spare   []*Conn // the other half of ready, reused
+	push    func()  // sends what is due; nil: output leaves at once
+	due     []*Conn // connections whose output leaves by push, or at the end of the round
+	events  int     // of this round
 	gather  []*Conn // connections whose output waits for more of it (see Conn.Gather)
 	timers  timers
 	buf     []byte // plain bytes just read
@@ -45,19 +51,59 @@ type Loop struct {
 	closed bool     // guarded by mu: the loop takes nothing any more
 }
 
-// New makes a loop; it must be run or closed.
-func New() (*Loop, error) {
-	p, err := newPoller()
-	if err != nil {
+// New makes a loop; it must be run.
+func New(kind Kind) (*Loop, error) {
+	l := newLoop()
+	var err error
+	if l.poller, err = newPoller(l, kind); err != nil {
 		return nil, fmt.Errorf("open event loop: %w", err)
 	}
-	return &Loop{
-		poller: p,
-		buf:    make([]byte, readSize),
-		cipher: make([]byte, readSize),
-		now:    time.Now(),
-	}, nil
+	return l, nil
 }
+
+func newLoop() *Loop {
+	return &Loop{buf: make([]byte, readSize), cipher: make([]byte, readSize), now: time.Now()}
+}
+
+// poller is what the kernel tells a loop, and does for it.
+type poller interface {
+	// enable is called first, in the thread that calls all else but wake.
+	enable() error
+	// add begins to watch a connection; remove ends that, and closes its descriptor.
+	add(*Conn) error
+	remove(*Conn)
+	// A connection is quiet when the kernel has no more bytes for now, paused when its bytes are not wanted, blocked when the kernel
+	// takes no more, and broken when it never will.
+	quiet(*Conn)
+	paused(*Conn)
+	blocked(*Conn)
+	broken(*Conn)
+	// poll ends a round of the loop, and gives how many events there are for the next. It waits for the first of them: 0 not at all, a
+	// negative time without end.
+	poll(time.Duration) int
+	event(int) (fd int, gen uint32, what happening)
+	// wake ends poll, from any goroutine.
+	wake()
+	close()
+}
+
+// Kind is how a loop talks to the kernel.
+type Kind string
+
+const (
+	// Auto is the best that works here.
+	Auto Kind = "auto"
+	// IOUring is io_uring(7), of a Linux that can end a multishot receive by length (6.18 can).
+	IOUring Kind = "io_uring"
+	// Epoll is epoll(7), of any Linux. Other systems have only Auto, which is poll(2).
+	Epoll Kind = "epoll"
+)
+
+// Kind is what the loop uses.
+func (l *Loop) Kind() Kind { return l.kind }
+
+// Why says why it is not what Auto would rather have; empty when it is, or when it was chosen.
+func (l *Loop) Why() string { return l.why }
 
 // Now is the moment at which the current round of the loop began.
 func (l *Loop) Now() time.Time { return l.now }
@@ -87,6 +133,15 @@ func (l *Loop) Stop() { l.stopped = true }
 // Run serves the connections until Stop. Then it runs what was posted before the end, since it may hold a descriptor, and
 // closes the connections that are left without telling their handlers.
 func (l *Loop) Run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := l.poller.enable(); err != nil {
+		panic(err) // it worked a moment ago: see New
+	}
+	l.run()
+}
+
+func (l *Loop) run() {
 	for !l.stopped {
 		l.round()
 	}
@@ -111,17 +166,17 @@ func (l *Loop) Run() {
 func (l *Loop) round() {
 	n := 0
 	if len(l.ready) > 0 || len(l.gather) > 0 {
-		n = l.poller.poll(l)
+		n = l.poller.poll(0)
 		l.ageGathered()
 	}
 	if n == 0 && len(l.ready) == 0 {
 		l.flushGathered()
 	}
 	if n == 0 && len(l.ready) == 0 { // still: sending may have failed
-		n = l.poller.wait(l, l.timers.next(l.now))
+		n = l.poller.poll(l.timers.next(l.now))
 	}
-	l.now = time.Now()
-	for i := range n {
+	l.now, l.events = time.Now(), n
+	for i := 0; i < l.events; i++ { // push may add some
 		fd, gen, what := l.poller.event(i)
 		if fd < 0 {
 			l.runPosted()

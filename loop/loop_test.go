@@ -30,7 +30,7 @@ func TestPostFromManyGoroutines(t *testing.T) {
 
 func TestPostIsKeptUntilTheEnd(t *testing.T) {
 	for range 200 {
-		l, err := New()
+		l, err := New(engine)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestTimersRunInOrder(t *testing.T) {
 }
 
 func TestTimersOfOneMoment(t *testing.T) {
-	l, err := New()
+	l, err := New(engine)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,16 +3,18 @@
 package loop
 
 import (
+	"fmt"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// poller is poll(2): slower with many connections, but the same small interface, so that people can work on systems
+// poll2 is a poller by poll(2): slower with many connections, but the same small interface, so that people can work on systems
 // other than Linux. Only Resume shows that the peer of a paused connection has closed its half. The build tag loop_poll
 // chooses this poller on Linux too, for tests.
-type poller struct {
+type poll2 struct {
+	loop  *Loop
 	fds   []unix.PollFd
 	gens  []uint32
 	fired []int
@@ -20,38 +22,44 @@ type poller struct {
 	wakeW int
 }
 
-func newPoller() (poller, error) {
+func newPoller(l *Loop, kind Kind) (poller, error) {
+	if kind != Auto {
+		return nil, fmt.Errorf("%s is for Linux only: use poller auto", kind)
+	}
+	l.kind = "poll"
+
 	var p [2]int
 	if err := unix.Pipe(p[:]); err != nil {
-		return poller{}, err
+		return nil, err
 	}
 	for _, fd := range p {
 		unix.CloseOnExec(fd)
 		if err := unix.SetNonblock(fd, true); err != nil {
-			return poller{}, err
+			return nil, err
 		}
 	}
-	return poller{wakeR: p[0], wakeW: p[1]}, nil
+	return &poll2{loop: l, wakeR: p[0], wakeW: p[1]}, nil
 }
 
-func (p *poller) add(*Conn) error { return nil }
+func (p *poll2) enable() error { return nil }
 
-func (p *poller) remove(*Conn) {}
+func (p *poll2) add(*Conn) error { return nil }
 
-func (p *poller) poll(l *Loop) int { return p.ask(l, 0) }
+func (p *poll2) remove(c *Conn) { unix.Close(c.fd) }
 
-func (p *poller) wait(l *Loop, d time.Duration) int {
+func (p *poll2) quiet(*Conn)   {}
+func (p *poll2) paused(*Conn)  {}
+func (p *poll2) blocked(*Conn) {}
+func (p *poll2) broken(*Conn)  {}
+
+func (p *poll2) poll(d time.Duration) int {
 	ms := -1
 	if d >= 0 {
 		ms = int((d + time.Millisecond - 1) / time.Millisecond)
 	}
-	return p.ask(l, ms)
-}
-
-func (p *poller) ask(l *Loop, ms int) int {
 	p.fds = append(p.fds[:0], unix.PollFd{Fd: int32(p.wakeR), Events: unix.POLLIN})
 	p.gens = append(p.gens[:0], 0)
-	for _, c := range l.conns {
+	for _, c := range p.loop.conns {
 		if c == nil || (c.paused && !c.blocked && c.flags&hangup != 0) {
 			continue // the last: poll would say "hung up" without end, and the handler has heard it
 		}
@@ -77,7 +85,7 @@ func (p *poller) ask(l *Loop, ms int) int {
 	return len(p.fired)
 }
 
-func (p *poller) event(i int) (fd int, gen uint32, what happening) {
+func (p *poll2) event(i int) (fd int, gen uint32, what happening) {
 	k := p.fired[i]
 	if k == 0 {
 		var drain [64]byte
@@ -97,9 +105,9 @@ func (p *poller) event(i int) (fd int, gen uint32, what happening) {
 	return int(p.fds[k].Fd), p.gens[k], what
 }
 
-func (p *poller) wake() { unix.Write(p.wakeW, []byte{1}) }
+func (p *poll2) wake() { unix.Write(p.wakeW, []byte{1}) }
 
-func (p *poller) close() {
+func (p *poll2) close() {
 	unix.Close(p.wakeR)
 	unix.Close(p.wakeW)
 }

@@ -47,6 +47,11 @@ func (c *Conn) Blocked() bool { return c.blocked }
 func (c *Conn) Unsent() int { return len(c.out) - c.sent }
 
 func (c *Conn) writeRaw(b []byte) {
+	if c.loop.push != nil && !c.blocked && len(c.out)+len(b) <= dueSize {
+		c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)
+		c.loop.owe(c)
+		return
+	}
 	if len(c.out) > 0 {
 		c.out = append(c.loop.buffers.grow(c.out, len(b)), b...)
 		c.flush()
@@ -59,6 +64,50 @@ func (c *Conn) writeRaw(b []byte) {
 	c.out = append(c.loop.buffers.get(len(b)-n), b[n:]...)
 	c.sent = 0
 	c.blocked = true
+	c.loop.poller.blocked(c)
+}
+
+// dueSize is how many bytes of a connection, and maxDue how many connections, may wait for the end of a round.
+const (
+	dueSize = 4 << 10
+	maxDue  = 64
+)
+
+// owe makes the output of a connection due.
+func (l *Loop) owe(c *Conn) {
+	if c.isDue {
+		return
+	}
+	if len(l.due) >= maxDue {
+		l.push()
+	}
+	c.isDue = true
+	l.due = append(l.due, c)
+}
+
+// settle sends what is due at once.
+func (c *Conn) settle() {
+	if c.isDue && !c.blocked && !c.broken {
+		c.flush()
+	}
+}
+
+// sentSome is the kernel's answer to what was due.
+func (c *Conn) sentSome(n int) {
+	switch {
+	case n >= 0:
+		c.sent += n
+	case syscall.Errno(-n) != syscall.EAGAIN:
+		c.breaks()
+		return
+	}
+	if c.sent == len(c.out) {
+		c.loop.buffers.put(c.out)
+		c.out, c.sent = nil, 0
+		return
+	}
+	c.blocked = true
+	c.loop.poller.blocked(c)
 }
 
 // flush sends what waits.
@@ -67,6 +116,7 @@ func (c *Conn) flush() {
 		n := c.send(c.out[c.sent:])
 		if n == 0 {
 			c.blocked = true
+			c.loop.poller.blocked(c)
 			return
 		}
 		c.sent += n
@@ -87,13 +137,17 @@ func (c *Conn) send(b []byte) int {
 		case syscall.EAGAIN:
 			return 0
 		default:
-			// The handler hears of it from the reading side, in its own turn and never in the middle of a Write.
-			c.broken = true
-			c.flags |= readable | hangup
-			c.loop.enqueue(c)
+			c.breaks()
 			return 0
 		}
 	}
+}
+
+// breaks ends the writing side. The handler hears of it from the reading side, in its own turn and never in the middle of a Write.
+func (c *Conn) breaks() {
+	c.broken = true
+	c.flags |= readable | hangup
+	c.loop.enqueue(c)
 }
 
 // flushGathered sends what was collected, since the loop has nothing else to do.

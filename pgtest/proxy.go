@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -18,6 +20,7 @@ import (
 	"github.com/claimpool/claimpool/auth"
 	"github.com/claimpool/claimpool/feature"
 	"github.com/claimpool/claimpool/keyset"
+	"github.com/claimpool/claimpool/loop"
 	"github.com/claimpool/claimpool/pool"
 	"github.com/claimpool/claimpool/prepared"
 	"github.com/claimpool/claimpool/proxy"
@@ -158,14 +161,25 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 	}
 }
 
+// poller lets about half of the tests run on epoll, always the same, and the others on what is best here.
+func poller(test string) string {
+	h := fnv.New32a()
+	io.WriteString(h, test)
+	if h.Sum32()%2 == 0 {
+		return string(loop.Epoll)
+	}
+	return string(loop.Auto)
+}
+
 // StartProxy runs a proxy on a loopback port, with TLS, until the test ends.
 func StartProxy(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
 	p := &Proxy{Log: &LogBuffer{}, CA: NewCA(t)}
 	var err error
 	opts := proxy.Options{
-		Loops: o.Loops,
-		Log:   slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Loops:  o.Loops,
+		Poller: poller(t.Name()),
+		Log:    slog.New(slog.NewTextHandler(p.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	opts.Audit, opts.AuditTransactions = o.Audit, o.AuditTransactions
 	if o.Revocations != nil {

@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -103,9 +104,10 @@ type Limits struct {
 
 // Options are what cannot change while the proxy runs.
 type Options struct {
-	Loops int // 0: chosen by the number of cores
-	Log   *slog.Logger
-	Rand  io.Reader // nil: crypto/rand
+	Loops  int    // 0: chosen by the number of cores
+	Poller string // a loop.Kind; empty: loop.Auto
+	Log    *slog.Logger
+	Rand   io.Reader // nil: crypto/rand
 
 	// Revocations say who has been signed out. Nil: nobody is.
 	Revocations Revocations
@@ -204,16 +206,28 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	}
 	p.places = newPlaces(cfg.Limits.MaxLogins, runtime.GOMAXPROCS(0)-n)
 	for i := range n {
-		l, err := loop.New()
+		l, err := loop.New(loop.Kind(cmp.Or(opts.Poller, string(loop.Auto))))
 		if err != nil {
 			p.Close()
 			return nil, err
+		}
+		if i == 0 {
+			p.tellKind(l)
 		}
 		h := newHub(p, l, i == 0)
 		p.hubs = append(p.hubs, h)
 		p.loops.Go(l.Run)
 	}
 	return p, nil
+}
+
+// tellKind logs what the event loops use.
+func (p *Proxy) tellKind(l *loop.Loop) {
+	var why []any
+	if l.Why() != "" {
+		why = []any{claimpool.LogReason, l.Why()}
+	}
+	p.log.Info("event loops use "+string(l.Kind()), why...)
 }
 
 // Serve accepts clients on the listener until it is closed by Shutdown or Close.

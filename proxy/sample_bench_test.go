@@ -17,7 +17,7 @@ func (nothing) Record(*claimpool.Event) error { return nil }
 
 // audited is a client whose transactions are recorded, one in n; without an audit stream when n is below 0.
 func audited(tb testing.TB, n int) *client {
-	l, err := loop.New()
+	l, err := loop.New(loop.Auto)
 	if err != nil {
 		tb.Fatal(err)
 	}

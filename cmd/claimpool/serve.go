@@ -131,7 +131,7 @@ func (s *service) start(cfg *config.Config) error {
 	if err := s.openAudit(cfg.Audit); err != nil {
 		return err
 	}
-	opts := proxy.Options{Loops: cfg.Loops, Log: s.log, Audit: s.audit.auditor(), AuditHandovers: cfg.Audit.Handovers, AuditTransactions: cfg.Audit.Transactions}
+	opts := proxy.Options{Loops: cfg.Loops, Poller: cfg.Poller, Log: s.log, Audit: s.audit.auditor(), AuditHandovers: cfg.Audit.Handovers, AuditTransactions: cfg.Audit.Transactions}
 	if b.revoked != nil {
 		opts.Revocations = b.revoked.set
 	}
