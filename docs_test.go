@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -189,12 +188,7 @@ func script(t *testing.T, blocks []block, server int) string {
 	}
 	ports := []string{"5432", strconv.Itoa(server)}
 	for _, page := range []string{"6432", "6433"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, page, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		ports = append(ports, page, strconv.Itoa(pgtest.FreePort(t)))
 	}
 	return strings.NewReplacer(ports...).Replace(b.String())
 }

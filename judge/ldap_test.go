@@ -2,8 +2,10 @@ package judge_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,12 +200,28 @@ func TestAttackLDAPAsleep(t *testing.T) {
 	}
 }
 
-// mute is a directory that speaks TLS from the beginning, but never says a word.
+// mute is a directory that should speak TLS from the beginning, but never says a word.
 func mute(t *testing.T) *directory {
-	d := startDirectory(t, nil, false)
-	d.silent = true
-	d.address = "ldaps" + strings.TrimPrefix(d.address, "ldap")
-	return d
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { // until the other side goes
+				io.Copy(io.Discard, c)
+				c.Close()
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	return &directory{address: "ldaps://" + l.Addr().String()}
 }
 
 // TestAttackLDAPFlood: somebody on the way to a directory answers in its place, before TLS, with a message that has no end.

@@ -36,13 +36,7 @@ client_tls_key_file = %[7]s/tls.key
 // without one of ours inside: only its addresses, its log and its authority mean something.
 func StartPgBouncer(t testing.TB, o ProxyOptions) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	l.Close() // and PgBouncer takes the port
-	p := &Proxy{Log: &LogBuffer{}, CA: NewCA(t), Host: addr.IP.String(), Port: addr.Port}
+	p := &Proxy{Log: &LogBuffer{}, CA: NewCA(t), Host: "127.0.0.1", Port: FreePort(t)}
 	dir, err := os.MkdirTemp("", "claimpool-pgbouncer-")
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/claimpool/claimpool/pgtest"
 	"github.com/claimpool/claimpool/pool"
+	"github.com/claimpool/claimpool/proxy"
 	"github.com/claimpool/claimpool/wire"
 )
 
@@ -157,9 +158,14 @@ func TestKill(t *testing.T) {
 	guest := f.steer(t, "ann", nil).ready()
 	b.query("SELECT pg_sleep(60)")
 	soon(t, "the query runs", func() bool { return f.PoolStats().Leased == 1 })
-	list, _, err := f.Roster(t.Context(), 10)
-	if err != nil || len(list) != 4 {
-		t.Fatalf("%+v %v", list, err)
+	var list []proxy.ClientState
+	soon(t, "all are there, who have heard of it before", func() bool {
+		var err error
+		list, _, err = f.Roster(t.Context(), 10)
+		return err != nil || len(list) == 4
+	})
+	if len(list) != 4 {
+		t.Fatalf("%+v", list)
 	}
 	kill := func(number uint64, database, role string, want int) {
 		t.Helper()

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,7 +106,7 @@ func TestServeJWTPostgresqlProxy(t *testing.T) {
 	dbs := []string{c.NewDatabase(t), c.NewDatabase(t)}
 	old, oldPEM := publicKey(t)
 	key, keyPEM := publicKey(t)
-	port := freePort(t)
+	port := strconv.Itoa(pgtest.FreePort(t))
 	p := s.serveEnvironment("PUBLIC_KEYS__-1="+oldPEM, "PUBLIC_KEYS__10="+keyPEM,
 		"UPSTREAM__HOST=127.0.0.1", fmt.Sprintf("UPSTREAM__PORT=%d", c.Port), "UPSTREAM__PASSWORD=one for all",
 		"DOWNSTREAM__IP=", "DOWNSTREAM__PORT="+port, "DOWNSTREAM__CERTFILE=server.crt", "DOWNSTREAM__KEYFILE=server.key")
@@ -159,17 +160,6 @@ func TestServeJWTPostgresqlProxy(t *testing.T) {
 	}
 	p.signal(syscall.SIGTERM)
 	p.exits()
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
 
 func TestInheritedConfiguration(t *testing.T) {
