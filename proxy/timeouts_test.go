@@ -105,7 +105,7 @@ func TestQueryTimeoutSparesThePatient(t *testing.T) {
 // TestQueryThatDoesNotEnd: a query that catches its cancel costs its client the connection, and is cancelled once more.
 func TestQueryThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
-	f := startPlain(t, limits(func(l *proxy.Limits) { l.QueryTimeout, l.CancelTimeout = 300*time.Millisecond, time.Second }))
+	f := startPlain(t, limits(func(l *proxy.Limits) { l.QueryTimeout, l.CancelTimeout = 300*time.Millisecond, 300*time.Millisecond }))
 	p := f.login(t)
 	p.query(`DO $$ BEGIN FOR i IN 1..2 LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$`)
 	if got := p.gone(); got != "E(57014 fatal) EOF" {
