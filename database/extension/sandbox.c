@@ -28,12 +28,14 @@
 
 /* Internal functions, by the name in C, under whatever name SQL has them. */
 static const char *const refused_functions[] = {
-	"setseed", "pg_cancel_backend", "pg_terminate_backend",
+	"pg_cancel_backend", "pg_terminate_backend", "setseed",
 	"pg_advisory_lock_int8", "pg_advisory_lock_int4",
 	"pg_advisory_lock_shared_int8", "pg_advisory_lock_shared_int4",
 	"pg_try_advisory_lock_int8", "pg_try_advisory_lock_int4",
 	"pg_try_advisory_lock_shared_int8", "pg_try_advisory_lock_shared_int4"
 };
+
+#define REACH_NEIGHBOURS 2		/* the first of them */
 
 static GucStringCheckHook check_role = NULL;
 static GucStringCheckHook check_session_authorization = NULL;
@@ -42,6 +44,17 @@ static bool
 sandboxed(void)
 {
 	return cp_sandbox && MyProc != NULL && !cp_login_is_superuser();
+}
+
+/*
+ * Autovacuum, and a superuser who analyzes or refreshes something, run as its
+ * owner what the owner has written, in a session that does not know the owner's
+ * settings.  Nothing of the kind has to end connections or to change roles.
+ */
+static bool
+runs_for_owner(void)
+{
+	return InSecurityRestrictedOperation();
 }
 
 static void
@@ -157,7 +170,7 @@ cp_sandbox_check_utility(const Node *statement)
 {
 	const char *what = objection(statement);
 
-	if (what != NULL && sandboxed())
+	if (what != NULL && (sandboxed() || runs_for_owner()))
 		refuse(what);
 }
 
@@ -181,9 +194,9 @@ cp_sandbox_after_utility(bool discarded_all)
 		SetPGVariable("role", NIL, false);
 }
 
-/* Refuses the functions that are not for shared connections. */
+/* Refuses the first so many of the functions that are not for shared connections. */
 static void
-check_function(Oid function)
+check_function(Oid function, int count)
 {
 	HeapTuple	tuple;
 	Datum		source;
@@ -200,7 +213,7 @@ check_function(Oid function)
 		{
 			char	   *name = TextDatumGetCString(source);
 
-			for (int i = 0; i < lengthof(refused_functions); i++)
+			for (int i = 0; i < count; i++)
 			{
 				if (strcmp(name, refused_functions[i]) == 0)
 					refused = refused_functions[i];
@@ -215,15 +228,14 @@ check_function(Oid function)
 				 errdetail("It is \"%s\".", refused)));
 }
 
-/*
- * Called before a function runs.  Autovacuum knows no role's settings, and runs
- * as their owner what the tables of a sandboxed role call.
- */
+/* Called before a function runs. */
 void
 cp_sandbox_check_function(Oid function)
 {
-	if (sandboxed() || MyBackendType == B_AUTOVAC_WORKER)
-		check_function(function);
+	if (sandboxed())
+		check_function(function, lengthof(refused_functions));
+	else if (runs_for_owner())
+		check_function(function, REACH_NEIGHBOURS);
 }
 
 /*
@@ -250,7 +262,7 @@ cp_sandbox_check_operator(Oid operator)
 		function = ((Form_pg_operator) GETSTRUCT(tuple))->oprcode;
 	systable_endscan(scan);
 	table_close(operators, AccessShareLock);
-	check_function(function);
+	check_function(function, lengthof(refused_functions));
 }
 
 /* The server's own entry for a setting. */

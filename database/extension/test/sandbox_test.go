@@ -101,9 +101,10 @@ func TestAttackRoleSandbox(t *testing.T) {
 }
 
 // TestAttackAroundTheSandbox: the attacker has refused functions called by those who ask nobody: by the planner, which estimates with an
-// operator how many rows it selects, and by autovacuum, which looks at what his table computes and does not know his role's settings.
+// operator how many rows it selects, and by autovacuum or a superuser's ANALYZE, which look at what his table computes and do not know his role's
+// settings. There he alters his role, too.
 //
-// Must: His neighbour's connection stays, and he holds no lock.
+// Must: His neighbour's connection and his role stay what they are, and he holds no lock.
 // Dialects: native
 // Not sql: only an extension can refuse functions
 func TestAttackAroundTheSandbox(t *testing.T) {
@@ -131,8 +132,10 @@ func TestAttackAroundTheSandbox(t *testing.T) {
 		c.mustExec(`create operator around.=== (procedure = int4eq, leftarg = int4, rightarg = int4, restrict = eqsel)`)
 
 		c.mustExec(`create sequence around.tried;
-			create function around.kill(int) returns int language plpgsql immutable as $$ begin
+			create function around.try(int) returns int language plpgsql as $$ begin
+				begin execute 'alter role around set search_path = around'; exception when insufficient_privilege then null; end;
 				perform nextval('around.tried'); perform pg_terminate_backend($1); return 1; end $$;
+			create function around.kill(int) returns int language plpgsql immutable as $$ begin return around.try($1); end $$;
 			create table around.analyzed (pid int) with (autovacuum_analyze_threshold = 0, autovacuum_analyze_scale_factor = 0);
 			create statistics around.computed on (around.kill(pid)), pid from around.analyzed`)
 		c.mustExec(fmt.Sprintf("insert into around.analyzed select %d from generate_series(1, 20)", neighbour.pid))
@@ -143,6 +146,13 @@ func TestAttackAroundTheSandbox(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		if r := admin.exec("analyze around.analyzed"); r.code() != "42501" {
+			t.Errorf("a superuser's ANALYZE: %s", describe(r))
+		}
+		if got := admin.one("select coalesce(array_to_string(rolconfig, ' '), '') from pg_roles where rolname = 'around'"); got != "claimpool.sandbox=on" {
+			t.Errorf("the role's settings are now %s", got)
+		}
+		admin.mustExec("create materialized view around.seeded as select setseed(0.5)::text") // for others all is as it was
 		if r := neighbour.exec("select 1"); r.dead {
 			t.Errorf("the neighbour: %s", describe(r))
 		}
