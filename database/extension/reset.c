@@ -90,7 +90,7 @@ is_loaded(Oid handler)
 	bool		found = false;
 
 	if (!HeapTupleIsValid(tuple))
-		return false;			/* none: internal, C, SQL */
+		return false;
 	source = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
 	if (!isnull)
 	{
@@ -111,7 +111,12 @@ find_languages(void)
 	bool		found = false;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		found = is_loaded(((Form_pg_language) GETSTRUCT(tuple))->lanplcallfoid) || found;
+	{
+		Oid			handler = ((Form_pg_language) GETSTRUCT(tuple))->lanplcallfoid;
+
+		if (OidIsValid(handler) && is_loaded(handler))	/* internal, C and SQL have none */
+			found = true;
+	}
 	systable_endscan(scan);
 	table_close(languages, AccessShareLock);
 	return found;
