@@ -42,6 +42,7 @@ type Proof struct {
 	ID     Mark      // of the token's jti; zero when it has none
 	Issued time.Time // "iat"; zero means that nobody knows
 	Login  bool      // there is no token: the login is the proof, and as old as that
+	Logins uint8     // how many of the last marks are those of a login on top of which the token was brought, and as old as that
 	Marks  []Mark    // by each of them it can be revoked
 
 	Certificate []byte // SHA-256 of the one that the client has shown because its token is bound to it; nil: it is bound to none
@@ -66,7 +67,17 @@ func NewProof(issuer, jti, sid string, issued time.Time, names ...string) Proof 
 	return p
 }
 
+// OnTopOf gives the proof of somebody who has brought a token on top of a login without one: either can be revoked.
+func (p Proof) OnTopOf(login *Proof) Proof {
+	marks := login.Marks
+	if !login.Login { // it is one already
+		marks = marks[len(marks)-int(login.Logins):]
+	}
+	p.Marks, p.Logins = slices.Concat(p.Marks, marks), uint8(len(marks))
+	return p
+}
+
 // Equal reports whether two proofs are revoked by the same, and bound to the same.
 func (p *Proof) Equal(other *Proof) bool {
-	return bytes.Equal(p.Certificate, other.Certificate) && p.ID == other.ID && p.Login == other.Login && p.Issued.Equal(other.Issued) && slices.Equal(p.Marks, other.Marks)
+	return bytes.Equal(p.Certificate, other.Certificate) && p.ID == other.ID && p.Login == other.Login && p.Logins == other.Logins && p.Issued.Equal(other.Issued) && slices.Equal(p.Marks, other.Marks)
 }

@@ -30,7 +30,10 @@ func (x *exchange) withContext(id *claimpool.Identity) (*claimpool.Identity, err
 	if err := x.holds(tok); err != nil {
 		return nil, refusedToken(err)
 	}
-	return identityOf(tok, id.Method, id.Role), nil
+	loginProof(id)
+	next := identityOf(tok, id.Method, id.Role)
+	next.Proof = next.Proof.OnTopOf(&id.Proof)
+	return next, nil
 }
 
 // Renew makes the identity of a client that hands in a fresh token; of req the database and Unix count. The rule that let the client in, as it
@@ -75,6 +78,7 @@ func (a *Authenticator) renew(id *claimpool.Identity, req *Request, raw claimpoo
 		}
 	}
 	next := identityOf(tok, id.Method, id.Role)
+	next.Proof = next.Proof.OnTopOf(&id.Proof)
 	next.Proof.Certificate = id.Proof.Certificate // the client has shown it
 	return next, nil
 }

@@ -191,3 +191,42 @@ func TestSignOutOfPasswordUsers(t *testing.T) {
 	}
 	f.login(t).expect("SELECT 1", "T D(1) C(SELECT 1) Z(I)")
 }
+
+// TestAttackSignedOutApplication: the attacker knows the password of an application, which is signed out for that. He has a token of his own,
+// and has brought it along.
+//
+// Must: He is told 28000 and gone, also behind a fresh token, and does not come in while the application is kept out; the person of the token
+// is signed out as ever, and others go on.
+// Dialects: sql, native
+// Not pgbouncer: it knows no sign-out
+func TestAttackSignedOutApplication(t *testing.T) {
+	eachDialect(t, []string{sql, native}, func(t *testing.T, start starter) {
+		set := newRevocations()
+		f := start(t, withRevocations(set, passwordsToo("the issuer's")))
+		thief := f.withPassword(t, [2]string{"options", "-c jwt.context=" + f.fresh("t1", "t1")})
+		renewed := f.withPassword(t, [2]string{"options", "-c jwt.context=" + f.fresh("t1", "t1")})
+		renewed.expect(renewal(f.fresh("t1", "t1")), "C(SET) Z(I)")
+		person := f.withPassword(t, [2]string{"options", "-c jwt.context=" + f.fresh("t2", "t2")})
+		f.signOut(t, set, revocation.Request{Subject: "user-of-t2"})
+		if got := person.gone(); got != "E(28000 fatal) EOF" {
+			t.Errorf("the person is told %s", got)
+		}
+		e, err := (&revocation.Request{Subject: "app", Before: time.Now().Add(time.Hour)}).Entry() // of password users: without an issuer
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Made = time.Now()
+		set.Add([]revocation.Entry{e}, time.Now())
+		f.SignOut()
+		for _, p := range []*peer{thief, renewed} {
+			if got := p.gone(); got != "E(28000 fatal) EOF" {
+				t.Errorf("the thief is told %s", got)
+			}
+		}
+		again := f.startPassword(t, [2]string{"options", "-c jwt.context=" + f.fresh("t1", "t1")}).password("app", "secret")
+		if got := again.answer(); !strings.HasPrefix(got, "E(28") {
+			t.Errorf("the thief comes in: %s", got)
+		}
+		mustBe(t, f.connect(t, "t1"), "t1")
+	})
+}

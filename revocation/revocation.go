@@ -104,7 +104,10 @@ func (s *Set) SignedOut(p *claimpool.Proof, login time.Time) bool {
 	if len(s.entries) == 0 {
 		return false
 	}
-	for _, m := range p.Marks {
+	for i, m := range p.Marks {
+		if i == len(p.Marks)-int(p.Logins) {
+			issued = login
+		}
 		for _, e := range s.entries[m] {
 			if e.before.IsZero() || issued.IsZero() || !issued.After(e.before) {
 				return true
