@@ -36,6 +36,7 @@ type Loop struct {
 	push    func()  // sends what is due; nil: output leaves at once
 	due     []*Conn // connections whose output leaves by push, or at the end of the round
 	events  int     // of this round
+	seen    int     // how many of them the loop has taken
 	gather  []*Conn // connections whose output waits for more of it (see Conn.Gather)
 	timers  timers
 	buf     []byte // plain bytes just read
@@ -176,8 +177,8 @@ func (l *Loop) round() {
 		n = l.poller.poll(l.timers.next(l.now))
 	}
 	l.now, l.events = time.Now(), n
-	for i := 0; i < l.events; i++ { // push may add some
-		fd, gen, what := l.poller.event(i)
+	for l.seen = 0; l.seen < l.events; l.seen++ { // push may add some; those that come behind this belong to the next round
+		fd, gen, what := l.poller.event(l.seen)
 		if fd < 0 {
 			l.runPosted()
 			continue

@@ -3,6 +3,7 @@
 package loop
 
 import (
+	"encoding/binary"
 	"fmt"
 	"sync/atomic"
 	"syscall"
@@ -18,18 +19,20 @@ type ring struct {
 	fd   int
 	maps [][]byte
 
-	sqHead, sqTail *uint32 // shared with the kernel, as are the next two and what they count
+	sqHead, sqTail *uint32 // shared with the kernel, as are the next three and what they count
 	cqHead, cqTail *uint32
+	sqFlags        *uint32
 	sqes           []sqe
 	cqes           []cqe
 	prepared       uint32 // the tail that the kernel will see: entries of sqes that are filled
+	most           uint32 // how many of them one call hands over
 
 	lending *[chunks]lent // the buffers that the kernel may fill
 	tail    uint16        // of lending
 	memory  []byte        // behind them
 
 	wait getEvents
-	time unix.Timespec
+	time struct{ seconds, nanoseconds int64 } // 64 bits everywhere, other than unix.Timespec
 }
 
 const (
@@ -124,6 +127,8 @@ const (
 	cancelAll       = 1 << 0
 	cancelFD        = 1 << 1
 
+	sqOverflow = 1 << 1 // in the flags of the ring
+
 	cqeBuffer = 1 << 0
 	cqeMore   = 1 << 1
 )
@@ -135,7 +140,7 @@ func newRing() (*ring, error) {
 	if errno != 0 {
 		return nil, fmt.Errorf("io_uring_setup: %w", errno)
 	}
-	r := &ring{fd: int(fd)}
+	r := &ring{fd: int(fd), most: sqEntries}
 	unix.CloseOnExec(r.fd)
 	const need = featSingleMmap | featNoDrop | featExtArg
 	if p.features&need != need {
@@ -166,7 +171,7 @@ func (r *ring) share(p *ringParams) error {
 		return err
 	}
 	at := func(offset uint32) *uint32 { return (*uint32)(unsafe.Pointer(&b[offset])) }
-	r.sqHead, r.sqTail, r.cqHead, r.cqTail = at(p.sq.head), at(p.sq.tail), at(p.cq.head), at(p.cq.tail)
+	r.sqHead, r.sqTail, r.cqHead, r.cqTail, r.sqFlags = at(p.sq.head), at(p.sq.tail), at(p.cq.head), at(p.cq.tail), at(p.sq.flags)
 	r.sqes = unsafe.Slice((*sqe)(unsafe.Pointer(&entries[0])), p.sqEntries)
 	r.cqes = unsafe.Slice((*cqe)(unsafe.Pointer(&b[p.cq.cqes])), p.cqEntries)
 	for i := range p.sqEntries {
@@ -243,9 +248,12 @@ func (r *ring) giveBack(id uint16) {
 }
 
 func (r *ring) publish() {
-	// The tail is the upper half of a word of which the lower one is the id of the first entry, which only we write.
+	// The tail is the second half of a word of which the first one is the id of the first entry, which only we write.
+	var b [4]byte
+	binary.NativeEndian.PutUint16(b[:], r.lending[0].id)
+	binary.NativeEndian.PutUint16(b[2:], r.tail)
 	word := (*uint32)(unsafe.Pointer(&r.lending[0].id))
-	atomic.StoreUint32(word, uint32(r.lending[0].id)|uint32(r.tail)<<16)
+	atomic.StoreUint32(word, binary.NativeEndian.Uint32(b[:]))
 }
 
 // full says that nothing more can be prepared before enter.
@@ -271,34 +279,60 @@ func (r *ring) enter(d time.Duration) {
 	case d < 0:
 		r.call(d, 1, enterGetEvents, nil, 0)
 	default:
-		r.time = unix.NsecToTimespec(int64(d))
+		r.time.seconds, r.time.nanoseconds = int64(d/time.Second), int64(d%time.Second)
 		r.call(d, 1, enterGetEvents|enterExtArg, unsafe.Pointer(&r.wait), unsafe.Sizeof(r.wait))
 	}
 }
 
+// call returns when the kernel has taken all that was prepared: what is not said to have failed counts as done. It takes less when it has
+// no memory for more, and then does not wait either.
 func (r *ring) call(d time.Duration, complete, flags uintptr, arg unsafe.Pointer, size uintptr) {
 	beforeWrite()
 	atomic.StoreUint32(r.sqTail, r.prepared)
-	submit := uintptr(r.prepared - atomic.LoadUint32(r.sqHead))
-	var errno syscall.Errno
+	for tries := 0; ; tries++ {
+		errno := r.try(d, complete, flags, arg, size)
+		switch errno {
+		case 0, unix.EINTR, unix.ETIME, unix.EAGAIN, unix.EBUSY:
+		default:
+			panic(fmt.Sprintf("io_uring_enter: %v", errno)) // the kernel and we understand each other no longer
+		}
+		if atomic.LoadUint32(r.sqHead) == r.prepared {
+			break
+		}
+		if tries == maxTries {
+			panic(fmt.Sprintf("io_uring_enter takes no orders: %v", errno))
+		}
+		time.Sleep(time.Millisecond)
+		flags |= enterGetEvents
+	}
+	afterRead()
+}
+
+// maxTries is for how many milliseconds the kernel may have no memory.
+const maxTries = 10_000
+
+func (r *ring) try(d time.Duration, complete, flags uintptr, arg unsafe.Pointer, size uintptr) (errno syscall.Errno) {
+	submit := uintptr(min(r.prepared-atomic.LoadUint32(r.sqHead), r.most))
 	if 0 <= d && d <= rawWait {
 		_, _, errno = syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), submit, complete, flags, uintptr(arg), size)
 	} else {
 		_, _, errno = syscall.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), submit, complete, flags, uintptr(arg), size)
 	}
-	afterRead()
-	switch errno {
-	case 0, unix.EINTR, unix.ETIME, unix.EAGAIN, unix.EBUSY:
-	default:
-		panic(fmt.Sprintf("io_uring_enter: %v", errno)) // the kernel and we understand each other no longer
-	}
+	return errno
 }
 
-// next takes one completion.
+// next takes one completion. Those for which there was no room are fetched when it is there: nothing is said to have been done before
+// they are known.
 func (r *ring) next() (c cqe, ok bool) {
 	head := *r.cqHead
 	if head == atomic.LoadUint32(r.cqTail) {
-		return cqe{}, false
+		if atomic.LoadUint32(r.sqFlags)&sqOverflow == 0 {
+			return cqe{}, false
+		}
+		r.enter(0)
+		if head == atomic.LoadUint32(r.cqTail) {
+			return cqe{}, false
+		}
 	}
 	c = r.cqes[head%uint32(len(r.cqes))]
 	atomic.StoreUint32(r.cqHead, head+1)

@@ -136,7 +136,7 @@ func (u *uring) remove(c *Conn) {
 // poll ends a round and begins the next.
 func (u *uring) poll(d time.Duration) int {
 	u.endRound()
-	if len(u.closing) > 0 {
+	if len(u.closing) > 0 || len(u.events) > 0 {
 		d = 0
 	}
 	first := d
@@ -172,7 +172,8 @@ func (u *uring) release() {
 	u.closing = u.closing[:0]
 }
 
-// endRound saves what connections have not taken out of the kernel's buffers, and gives these back.
+// endRound saves what connections have not taken out of the kernel's buffers, and gives these back. Events that push has brought when the
+// loop had taken the others are the first ones of the next round.
 func (u *uring) endRound() {
 	if len(u.used) > 0 {
 		for _, ev := range u.events {
@@ -189,7 +190,8 @@ func (u *uring) endRound() {
 		u.used = u.used[:0]
 		u.publish()
 	}
-	u.events = u.events[:0]
+	u.events = u.events[:copy(u.events, u.events[u.loop.seen:])]
+	u.loop.seen = 0
 }
 
 // send prepares what connections have to say. The kernel does it at once or not at all, and answers only when it took less than all.
@@ -275,6 +277,9 @@ func (u *uring) complete(c *Conn, what uint64, q cqe) happening {
 		return writable
 	default: // aboutHangup
 		c.watched = false
+		if c.armed && !c.bulk {
+			return 0 // reading comes to that end by itself, behind the last bytes
+		}
 		return happened(q)
 	}
 }

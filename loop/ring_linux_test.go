@@ -1,0 +1,71 @@
+//go:build !loop_poll
+
+package loop
+
+import (
+	"runtime"
+	"testing"
+)
+
+// aRing gives a ring that only the test enters, or nil where there are none.
+func aRing(t *testing.T) *ring {
+	t.Helper()
+	if works() != nil {
+		return nil
+	}
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+	r, err := newRing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.close)
+	if err := r.enable(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// orders are n of them that do nothing, each with its number.
+func orders(r *ring, n int) {
+	for i := range n {
+		if r.full() {
+			r.submit()
+		}
+		r.entry().userData = uint64(i)
+	}
+	r.submit()
+}
+
+// answers checks that each order has been answered, in order.
+func answers(t *testing.T, r *ring, n int) {
+	t.Helper()
+	for i := range n {
+		if q, ok := r.next(); !ok || q.userData != uint64(i) {
+			t.Fatalf("answer %d is %d, %v", i, q.userData, ok)
+		}
+	}
+	if q, ok := r.next(); ok {
+		t.Errorf("one more: %d", q.userData)
+	}
+}
+
+// A failure that were not known would pass for success.
+func TestMoreAnswersThanThereIsRoomFor(t *testing.T) {
+	if r := aRing(t); r != nil {
+		orders(r, 2*cqEntries+5)
+		answers(t, r, 2*cqEntries+5)
+	}
+}
+
+// What the kernel has not taken would be sent later, out of a buffer that is another's by then.
+func TestKernelThatTakesFewOrders(t *testing.T) {
+	if r := aRing(t); r != nil {
+		r.most = 100
+		orders(r, sqEntries)
+		if r.full() || *r.sqHead != r.prepared {
+			t.Errorf("%d orders are left", r.prepared-*r.sqHead)
+		}
+		answers(t, r, sqEntries)
+	}
+}
