@@ -8,6 +8,7 @@
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
@@ -61,6 +62,12 @@ certificate_key(X509 *certificate)
 	return key;
 }
 
+static bool
+is_pem(const char *text)
+{
+	return strncmp(text, "-----BEGIN ", 11) == 0;
+}
+
 /* Never asks anybody for the password of an encrypted key. */
 static int
 no_password(char *buf, int size, int rwflag, void *u)
@@ -69,16 +76,14 @@ no_password(char *buf, int size, int rwflag, void *u)
 }
 
 static EVP_PKEY *
-read_pem(const char *text, bool private_key)
+read_pem(const char *text)
 {
 	BIO		   *bio = BIO_new_mem_buf(text, -1);
 	EVP_PKEY   *key = NULL;
 
 	if (bio == NULL)
 		return NULL;
-	if (private_key)
-		key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
-	else if (strncmp(text, "-----BEGIN CERTIFICATE-----", 27) == 0)
+	if (strncmp(text, "-----BEGIN CERTIFICATE-----", 27) == 0)
 		key = certificate_key(PEM_read_bio_X509(bio, NULL, no_password, NULL));
 	else
 		key = PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL);
@@ -87,7 +92,7 @@ read_pem(const char *text, bool private_key)
 }
 
 static EVP_PKEY *
-read_der(const char *text, bool private_key)
+read_der(const char *text)
 {
 	int			len = 0;
 	uint8	   *der = decode(text, strlen(text), &len);
@@ -96,7 +101,7 @@ read_der(const char *text, bool private_key)
 
 	if (der == NULL)
 		return NULL;
-	key = private_key ? d2i_AutoPrivateKey(NULL, &p, len) : d2i_PUBKEY(NULL, &p, len);
+	key = d2i_PUBKEY(NULL, &p, len);
 	if (key != NULL && p != der + len)
 	{
 		EVP_PKEY_free(key);
@@ -135,30 +140,85 @@ has_small_numbers(const EVP_PKEY *key)
 	return ok;
 }
 
-static bool
-read_key(const char *text, bool private_key, CpKey *key)
+/* The first key of this type; in PEM other blocks may stand before it. */
+static EVP_PKEY *
+decode_private(const void *bytes, int len, bool pem, const char *type)
 {
-	memset(key, 0, sizeof(*key));
-	if (strnlen(text, CP_MAX_KEY_TEXT + 1) > CP_MAX_KEY_TEXT)
-		return false;
-	key->pkey = strncmp(text, "-----BEGIN ", 11) == 0 ?
-		read_pem(text, private_key) : read_der(text, private_key);
-	if (private_key && key->pkey != NULL && !has_small_numbers(key->pkey))
-		cp_key_free(key);
-	ERR_clear_error();
-	return key->pkey != NULL;
+	BIO		   *bio = BIO_new_mem_buf(bytes, len);
+	EVP_PKEY   *key = NULL;
+	OSSL_DECODER_CTX *ctx = OSSL_DECODER_CTX_new_for_pkey(&key, pem ? "PEM" : "DER", NULL, type,
+														  EVP_PKEY_KEYPAIR, NULL, NULL);
+	int			before = len + 1;
+
+	if (bio != NULL && ctx != NULL && OSSL_DECODER_CTX_set_pem_password_cb(ctx, no_password, NULL) == 1)
+	{
+		while (key == NULL && BIO_pending(bio) > 0 && BIO_pending(bio) < before)
+		{
+			before = BIO_pending(bio);
+			(void) OSSL_DECODER_from_bio(ctx, bio);
+		}
+	}
+	if (!pem && key != NULL && BIO_pending(bio) > 0)
+	{
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	OSSL_DECODER_CTX_free(ctx);
+	BIO_free(bio);
+	return key;
+}
+
+/*
+ * Keys of the types that sign.  Others are not even decoded: of a DSA key OpenSSL
+ * computes the public half, from numbers as long as somebody has written them.
+ */
+static EVP_PKEY *
+read_private(const char *text)
+{
+	static const char *const types[] = {"RSA", "EC", "ED25519"};
+	bool		pem = is_pem(text);
+	int			len = strlen(text);
+	uint8	   *der = pem ? NULL : decode(text, len, &len);
+	EVP_PKEY   *key = NULL;
+
+	if (!pem && der == NULL)
+		return NULL;
+	for (int i = 0; i < lengthof(types) && key == NULL; i++)
+		key = decode_private(pem ? (const void *) text : der, len, pem, types[i]);
+	if (der != NULL)
+		OPENSSL_clear_free(der, len);
+	if (key != NULL && !has_small_numbers(key))
+	{
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	return key;
+}
+
+static bool
+is_too_long(const char *text)
+{
+	return strnlen(text, CP_MAX_KEY_TEXT + 1) > CP_MAX_KEY_TEXT;
 }
 
 bool
 cp_key_read_public(const char *text, CpKey *key)
 {
-	return read_key(text, false, key);
+	memset(key, 0, sizeof(*key));
+	if (!is_too_long(text))
+		key->pkey = is_pem(text) ? read_pem(text) : read_der(text);
+	ERR_clear_error();
+	return key->pkey != NULL;
 }
 
 bool
 cp_key_read_private(const char *text, CpKey *key)
 {
-	return read_key(text, true, key);
+	memset(key, 0, sizeof(*key));
+	if (!is_too_long(text))
+		key->pkey = read_private(text);
+	ERR_clear_error();
+	return key->pkey != NULL;
 }
 
 bool

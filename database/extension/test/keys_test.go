@@ -127,7 +127,7 @@ func TestAttackLongKey(t *testing.T) {
 }
 
 // TestAttackHugeNumbers: the attacker signs with an RSA key of his own, whose modulus has 2,048 bits and whose exponents have 100,000. OpenSSL would
-// compute for seconds, with greater ones for minutes, and nobody could cancel the statement, nor stop the server.
+// compute for seconds, with greater ones for minutes, and nobody could cancel the statement, nor stop the server. So it would with a DSA key.
 //
 // Must: Such a key is not read.
 // Dialects: native
@@ -167,6 +167,28 @@ func TestAttackHugeNumbers(t *testing.T) {
 		}
 		if r := sign(0, nil); r.code() != "" {
 			t.Errorf("the key itself: %s", describe(r))
+		}
+		// A key of another type: OpenSSL would compute the public half of a DSA key, even before anybody can look at it.
+		type dsa struct {
+			Algorithm asn1.ObjectIdentifier
+			Numbers   struct{ P, Q, G *big.Int }
+		}
+		other := dsa{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10040, 4, 1}}
+		other.Numbers.P, other.Numbers.Q, other.Numbers.G = key.N, key.Primes[0], big.NewInt(2)
+		x, err := asn1.Marshal(key.D)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := asn1.Marshal(struct {
+			Version int
+			Key     dsa
+			X       []byte
+		}{0, other, x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := c.exec(`select jwt_sign('RS256', '` + b64(der) + `', '{"alg":"RS256"}', '{}')`); !strings.Contains(describe(r), "failed to decode key") {
+			t.Errorf("a DSA key: %s", describe(r))
 		}
 		huge := new(big.Int).Lsh(big.NewInt(3), 100_000)
 		huge.SetBit(huge, 0, 1)
