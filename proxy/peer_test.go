@@ -75,6 +75,21 @@ type peer struct {
 	claim  string // what it sends in front of its questions, where no proxy brings the claims
 	pid    uint32
 	secret []byte
+	own    bool // the test has set a deadline of its own
+}
+
+// SetDeadline and the next two are part of net.Conn.
+func (p *peer) SetDeadline(t time.Time) error { p.own = true; return p.Conn.SetDeadline(t) }
+
+func (p *peer) SetReadDeadline(t time.Time) error { p.own = true; return p.Conn.SetReadDeadline(t) }
+
+func (p *peer) SetWriteDeadline(t time.Time) error { p.own = true; return p.Conn.SetWriteDeadline(t) }
+
+// patient bounds what comes next, and not all that the test does: on a busy machine that takes minutes.
+func (p *peer) patient() {
+	if !p.own {
+		p.Conn.SetDeadline(time.Now().Add(patience))
+	}
 }
 
 // dial opens a connection without saying anything.
@@ -154,6 +169,7 @@ func (p *peer) ready() *peer {
 
 func (p *peer) send(messages ...[]byte) {
 	p.t.Helper()
+	p.patient()
 	if _, err := p.Write(bytes.Join(messages, nil)); err != nil {
 		p.t.Fatalf("send: %v", err)
 	}
@@ -191,6 +207,7 @@ func (p *peer) one(sql string) string {
 // "E(53300) Z(I)", "E(57P01 fatal) EOF". Parameters and keys are noted and left out.
 func (p *peer) answer() string {
 	p.t.Helper()
+	p.patient()
 	var got []string
 	for {
 		word, last := p.message()

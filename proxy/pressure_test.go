@@ -28,7 +28,7 @@ func TestAttackClientThatDoesNotRead(t *testing.T) {
 	})
 	f := startBefore(t, fake, nil)
 	p := f.login(t)
-	p.SetDeadline(time.Now().Add(time.Minute))
+	p.SetDeadline(time.Now().Add(4 * patience))
 	for i := range queries { // one at a time: each is a lease of its own
 		p.query("select long")
 		over := func() bool { return asked.Load() > int32(i) && f.PoolStats().Leased == 0 }
@@ -73,7 +73,7 @@ func TestCopyThatFailsUnderPressure(t *testing.T) {
 	})
 	f := startBefore(t, fake, nil)
 	p := f.login(t)
-	p.SetDeadline(time.Now().Add(time.Minute))
+	p.SetDeadline(time.Now().Add(4 * patience))
 	p.query("copy")
 	if word, _ := p.message(); word != "G" {
 		t.Fatalf("answered %s", word)
