@@ -18,8 +18,11 @@ func newPoller(l *Loop, kind Kind) (poller, error) {
 	case Auto, IOUring:
 		err := works()
 		if err == nil {
-			l.kind = IOUring
-			return newUring(l)
+			var u *uring
+			if u, err = newUring(l); err == nil { // it may be one too many, of what a user may lock in memory
+				l.kind = IOUring
+				return u, nil
+			}
 		}
 		if kind == IOUring {
 			return nil, fmt.Errorf("io_uring does not work here (%w): use another poller", err)
@@ -46,20 +49,31 @@ var works = sync.OnceValue(func() error {
 		return err
 	}
 	l.poller = u
+	entered := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := u.enable()
+		if err == nil {
+			err = u.mayEnter()
+		}
+		if err != nil {
+			u.letGo()
+		}
+		if entered <- err; err == nil {
+			l.run()
+		}
+	}()
+	if err := <-entered; err != nil {
+		unix.Close(fds[0])
+		return err
+	}
 	l.Post(func() {
 		m := &mirror{}
 		if m.c, err = l.Add(fds[0], nil, nil, m, nil); err != nil {
 			l.Stop()
 		}
 	})
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if u.enable() != nil {
-			l.Stop() // and nothing comes back
-		}
-		l.run()
-	}()
 	defer l.Post(l.Stop)
 	if _, err := unix.Write(fds[1], []byte{1}); err != nil {
 		return err

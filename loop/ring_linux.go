@@ -232,6 +232,14 @@ func (r *ring) register(what uintptr, arg unsafe.Pointer, n uintptr) error {
 // enable makes the calling thread the only one that may enter the ring.
 func (r *ring) enable() error { return r.register(registerEnable, nil, 0) }
 
+// mayEnter says why the calling thread may not enter the ring.
+func (r *ring) mayEnter() error {
+	if errno := r.try(0, 0, enterGetEvents, nil, 0); errno != 0 {
+		return fmt.Errorf("io_uring_enter: %w", errno)
+	}
+	return nil
+}
+
 func (r *ring) close() {
 	unix.Close(r.fd)
 	for _, b := range r.maps {

@@ -69,3 +69,18 @@ func TestKernelThatTakesFewOrders(t *testing.T) {
 		answers(t, r, sqEntries)
 	}
 }
+
+// Whoever may make a ring but not enter it has none.
+func TestRingThatMayNotBeEntered(t *testing.T) {
+	if works() != nil {
+		return
+	}
+	r, err := newRing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if err := r.mayEnter(); err == nil { // not enabled
+		t.Error("it may be entered")
+	}
+}

@@ -277,8 +277,8 @@ func (u *uring) complete(c *Conn, what uint64, q cqe) happening {
 		return writable
 	default: // aboutHangup
 		c.watched = false
-		if c.armed && !c.bulk {
-			return 0 // reading comes to that end by itself, behind the last bytes
+		if c.armed {
+			return 0 // that comes to the end by itself, behind the last bytes
 		}
 		return happened(q)
 	}
@@ -328,6 +328,11 @@ func (u *uring) wake() {
 func (u *uring) close() {
 	u.enter(0)
 	u.release()
+	u.letGo()
+}
+
+// letGo closes what the poller has opened.
+func (u *uring) letGo() {
 	u.ring.close()
 	unix.Close(u.wakefd)
 }

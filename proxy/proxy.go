@@ -211,7 +211,7 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 			p.Close()
 			return nil, err
 		}
-		if i == 0 {
+		if i == 0 || l.Kind() != p.hubs[i-1].loop.Kind() {
 			p.tellKind(l)
 		}
 		h := newHub(p, l, i == 0)
