@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"syscall"
@@ -161,8 +162,11 @@ func (o ProxyOptions) Config(t testing.TB) *proxy.Config {
 	}
 }
 
-// poller lets about half of the tests run on epoll, always the same, and the others on what is best here.
+// poller lets about half of the tests run on epoll, always the same, and the others on what is best here; PGTEST_POLLER is for all.
 func poller(test string) string {
+	if chosen := os.Getenv("PGTEST_POLLER"); chosen != "" {
+		return chosen
+	}
 	h := fnv.New32a()
 	io.WriteString(h, test)
 	if h.Sum32()%2 == 0 {
