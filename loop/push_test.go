@@ -63,5 +63,8 @@ func TestDrainedBetweenTwoRounds(t *testing.T) {
 			}
 		})
 	})
+	p.SetReadDeadline(time.Now().Add(patience))
+	go io.Copy(io.Discard, p) // what it has not read on a busy machine
 	wait(t, drained)
+	p.Close()
 }

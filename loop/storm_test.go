@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -60,7 +61,9 @@ func TestStorm(t *testing.T) {
 			}
 		})
 	}
+	do(t, l, w.gust)
 	all.Wait()
+	do(t, l, func() { w.over = true })
 	t.Logf("%d pairs, %d of them torn", count, torn)
 	waitUntil(t, l, func() bool { return l.Len() == 0 })
 	do(t, l, func() {
@@ -75,6 +78,24 @@ type weather struct {
 	mu        sync.Mutex
 	listeners map[string]net.Listener
 	most      int // bytes that waited for one connection
+	over      bool
+	sides     []*side // of the loop
+}
+
+// gust stops all connections at once, and then lets all of them go on: what has come meanwhile comes in one and the same round.
+func (w *weather) gust() {
+	w.sides = slices.DeleteFunc(w.sides, func(s *side) bool { return !s.c.Open() || s.c.handler != Handler(s) })
+	for _, s := range w.sides {
+		s.c.Pause()
+	}
+	w.l.After(3*time.Millisecond, func() {
+		for _, s := range w.sides {
+			s.goOn()
+		}
+		if !w.over {
+			w.l.After(10*time.Millisecond, w.gust)
+		}
+	})
 }
 
 // tear is how a pair ends before its time.
@@ -135,6 +156,7 @@ func (p *couple) live() error {
 		defer s.raw.Close()
 	}
 	p.inLoop(func() { // both are there
+		p.w.sides = append(p.w.sides, a, b)
 		a.c.Resume()
 		b.c.Resume()
 	})
