@@ -5,6 +5,7 @@ package loop
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
 // aRing gives a ring that only the test enters, or nil where there are none.
@@ -82,5 +83,39 @@ func TestRingThatMayNotBeEntered(t *testing.T) {
 	defer r.close()
 	if err := r.mayEnter(); err == nil { // not enabled
 		t.Error("it may be entered")
+	}
+}
+
+// A client does not read what it is sent, and closes its half of the connection.
+//
+// Must: the loop sleeps until it reads; then it gets all of it, in as many steps as that takes.
+func TestAttackHalfClosedAndNotReading(t *testing.T) {
+	for _, k := range kinds[:2] {
+		l := start(t)
+		hung, drained := make(chan bool, 10), make(chan bool, 10)
+		p := connect(t, l, k, func(c *Conn) Handler {
+			c.Pause()
+			return &hooks{hangup: func() { hung <- true }, drained: func() { drained <- true }}
+		})
+		size := 0
+		do(t, l, func() { size = block(p.conn) })
+		p.raw.(interface{ CloseWrite() error }).CloseWrite()
+		wait(t, hung)
+		for range 3 {
+			rounds := func() (n uint32) {
+				if u, ok := l.poller.(*uring); ok {
+					do(t, l, func() { n = u.prepared })
+				}
+				return n
+			}
+			before := rounds()
+			<-time.After(30 * time.Millisecond)
+			if n := rounds() - before; n > 10 {
+				t.Errorf("%s: %d orders while nothing happens", k.name, n)
+			}
+			readFull(t, p, size)
+			wait(t, drained)
+			do(t, l, func() { size = block(p.conn) })
+		}
 	}
 }

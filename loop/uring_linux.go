@@ -273,8 +273,7 @@ func (u *uring) complete(c *Conn, what uint64, q cqe) happening {
 		c.sentSome(int(q.res))
 		return 0
 	case aboutSpace:
-		c.waiting = false
-		return writable
+		return u.room(c, q)
 	default: // aboutHangup
 		c.watched = false
 		if c.armed {
@@ -290,6 +289,23 @@ func happened(q cqe) happening {
 		return readable | hangup
 	}
 	return readable
+}
+
+// room is what a poll of writability has found. A poll is over when the peer has closed its half, though there is no room: one more would be
+// over at once. Then a multishot poll tells what becomes of it, as edge-triggered epoll does.
+func (u *uring) room(c *Conn, q cqe) happening {
+	if q.flags&cqeMore == 0 {
+		c.waiting = false
+	}
+	if q.res <= 0 || q.res&(unix.POLLOUT|unix.POLLHUP|unix.POLLERR) != 0 {
+		return writable
+	}
+	if !c.waiting {
+		c.waiting = true
+		e := u.prepare(opPollAdd, c.fd, about(c, aboutSpace))
+		e.opFlags, e.len = unix.POLLOUT, pollMultishot
+	}
+	return 0
 }
 
 // received is a read of the kernel's.
