@@ -200,11 +200,12 @@ func New(cfg *Config, opts Options) (*Proxy, error) {
 	if n <= 0 {
 		n = defaultLoops()
 	}
-	// The runtime's own work must not preempt a loop.
-	if runtime.GOMAXPROCS(0) < n+1 {
-		runtime.GOMAXPROCS(n + 1)
+	// The runtime's own work must not preempt a loop, and a loop that comes back from a long wait must not queue for the place of a login: it
+	// is bound to its thread, and so it would wait for two of them.
+	if runtime.GOMAXPROCS(0) < n+2 {
+		runtime.GOMAXPROCS(n + 2)
 	}
-	p.places = newPlaces(cfg.Limits.MaxLogins, runtime.GOMAXPROCS(0)-n)
+	p.places = newPlaces(cfg.Limits.MaxLogins, runtime.GOMAXPROCS(0)-n-1)
 	for i := range n {
 		l, err := loop.New(loop.Kind(cmp.Or(opts.Poller, string(loop.Auto))))
 		if err != nil {
