@@ -8,7 +8,6 @@ package loop
 
 import (
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -68,7 +67,7 @@ func newLoop() *Loop {
 
 // poller is what the kernel tells a loop, and does for it.
 type poller interface {
-	// enable is called first, in the thread that calls all else but wake.
+	// enable is called first, in the goroutine that calls all else but wake. It may bind it to its thread.
 	enable() error
 	// add begins to watch a connection; remove ends that, and closes its descriptor.
 	add(*Conn) error
@@ -134,8 +133,6 @@ func (l *Loop) Stop() { l.stopped = true }
 // Run serves the connections until Stop. Then it runs what was posted before the end, since it may hold a descriptor, and
 // closes the connections that are left without telling their handlers.
 func (l *Loop) Run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	if err := l.poller.enable(); err != nil {
 		panic(err) // it worked a moment ago: see New
 	}

@@ -5,7 +5,6 @@ package loop
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ func newPoller(l *Loop, kind Kind) (poller, error) {
 			}
 		}
 		if kind == IOUring {
-			return nil, fmt.Errorf("io_uring does not work here (%w): use another poller", err)
+			return nil, fmt.Errorf("io_uring does not work here (%w): set \"poller\" to auto or epoll", err)
 		}
 		l.kind, l.why = Epoll, "io_uring does not work here: "+err.Error()
 		return newEpoll()
@@ -51,8 +50,6 @@ var works = sync.OnceValue(func() error {
 	l.poller = u
 	entered := make(chan error)
 	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		err := u.enable()
 		if err == nil {
 			err = u.mayEnter()

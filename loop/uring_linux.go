@@ -3,6 +3,7 @@
 package loop
 
 import (
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -63,6 +64,12 @@ func newUring(l *Loop) (*uring, error) {
 	l.push = u.push
 	u.watchWake()
 	return u, nil
+}
+
+// enable binds the loop to its thread, to which the ring belongs from then on; letGo ends that.
+func (u *uring) enable() error {
+	runtime.LockOSThread()
+	return u.ring.enable()
 }
 
 func (u *uring) watchWake() {
@@ -349,6 +356,7 @@ func (u *uring) close() {
 
 // letGo closes what the poller has opened.
 func (u *uring) letGo() {
+	runtime.UnlockOSThread()
 	u.ring.close()
 	unix.Close(u.wakefd)
 }
