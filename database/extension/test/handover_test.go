@@ -31,19 +31,8 @@ func TestAttackFailedHandOver(t *testing.T) {
 // failHandOvers lets as many hand-overs fail, or fewer, when the connection is closed by that: nothing is left over then.
 func failHandOvers(t *testing.T, s *server, most int) (failed int) {
 	t.Helper()
-	c, hammer := s.pooled(t), s.login(t, "postgres")
-	stop, done := make(chan struct{}), sync.WaitGroup{}
-	defer func() { close(stop); done.Wait() }()
-	done.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				hammer.exec(fmt.Sprintf("select pg_cancel_backend(%d) from generate_series(1, 50)", c.pid))
-			}
-		}
-	})
+	c, stop := hammered(t, s)
+	defer stop()
 	// handOver says how often it had to be tried, and whether the connection is still there.
 	handOver := func(tenant string) (tries int, there bool) {
 		r := c.handOver(c.next(tenant))
@@ -89,6 +78,26 @@ func failHandOvers(t *testing.T, s *server, most int) (failed int) {
 		}
 	}
 	return failed
+}
+
+// hammered gives a connection that somebody cancels all the time, until stop.
+func hammered(t *testing.T, s *server) (c *client, stop func()) {
+	t.Helper()
+	c = s.pooled(t)
+	c.become("t0")
+	end, done := make(chan struct{}), sync.WaitGroup{}
+	hammer := s.login(t, "postgres")
+	done.Go(func() {
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				hammer.exec(fmt.Sprintf("select pg_cancel_backend(%d) from generate_series(1, 50)", c.pid))
+			}
+		}
+	})
+	return c, func() { close(end); done.Wait() }
 }
 
 // cut says that a cancel has ended the connection, as one does that hits the reset.
